@@ -78,18 +78,18 @@ func (in *incoming) stand(s *snapshot.Snapshot, b *store.Batch) error {
 	d, h := in.d, &s.Header
 	var err error
 	if in.offer.Memory {
-		if err = d.RestoreTo(h); err == nil {
-			d.SetTime(h.LastTime)
+		if err = d.Making().RestoreTo(h); err == nil {
+			d.Making().SetTime(h.LastTime)
 			err = in.memory.Become(s.State)
 		}
 	} else {
-		err = d.Restore(s, h.LastTime)
+		err = d.Making().Restore(s, h.LastTime)
 	}
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
-	d.TakeFacts(in.lasting)
-	d.HistoryFrom(in.first, in.history)
+	d.Making().TakeFacts(in.lasting)
+	d.Making().HistoryFrom(in.first, in.history)
 	in.next = in.history
 	if in.env.Store == nil {
 		return nil
@@ -100,14 +100,14 @@ func (in *incoming) stand(s *snapshot.Snapshot, b *store.Batch) error {
 		}
 	}
 	if in.offer.Memory {
-		if s, err = d.SnapshotOf(snapshot.FormMemory, false, true); err != nil {
+		if s, err = d.Image().SnapshotOf(snapshot.FormMemory, false, true); err != nil {
 			return migration.Failf(migration.StateFailed, "%v", err)
 		}
 	}
-	if s, err = s.ForStore(d.Key()); err != nil {
+	if s, err = s.ForStore(d.Position().Key); err != nil {
 		return err
 	}
-	return stored.Put(in.env.Store, b, in.offer.Entity, d.NextIndex(), s)
+	return stored.Put(in.env.Store, b, in.offer.Entity, d.Position().Next, s)
 }
 
 // beginHere starts a history for a daemon that brought none: at its snapshot,
@@ -120,7 +120,7 @@ func (in *incoming) beginHere(s *snapshot.Snapshot, b *store.Batch) error {
 		return err
 	}
 	b.Append(in.offer.Entity, 0, rec)
-	in.d.HistoryFrom(in.first, 1)
+	in.d.Making().HistoryFrom(in.first, 1)
 	return nil
 }
 
@@ -188,7 +188,7 @@ func (in *incoming) replay(c migration.Conn) error {
 func (in *incoming) withDaemon(fn func() error) error {
 	in.d.Lock()
 	defer in.d.Unlock()
-	if in.d.State() == lifecycle.Moved {
+	if in.d.Position().State == lifecycle.Moved {
 		return target.ErrPushedOut
 	}
 	return fn()
@@ -198,11 +198,11 @@ func (in *incoming) withDaemon(fn func() error) error {
 func (in *incoming) apply(t *migration.Tail) error {
 	b := &store.Batch{}
 	err := in.withDaemon(func() error {
-		in.d.Adopt(t.Adopt)
-		defer func() { in.d.Adopt(false) }()
+		in.d.Making().Adopt(t.Adopt)
+		defer func() { in.d.Making().Adopt(false) }()
 		for _, rec := range t.Records {
-			b.Append(in.offer.Entity, in.d.NextIndex(), rec)
-			if err := in.d.Replay(rec); err != nil {
+			b.Append(in.offer.Entity, in.d.Position().Next, rec)
+			if err := in.d.Making().Replay(rec); err != nil {
 				return migration.Failf(migration.StateFailed, "%v", err)
 			}
 		}

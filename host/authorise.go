@@ -64,7 +64,7 @@ func (in *incoming) keep(b *store.Batch) error {
 	key = in.rt.expectedKey(in.offer.Entity)
 	defer key.Wipe()
 	lent := engine.Bare(in.rt.daemons, in.offer.Entity, key)
-	if err := lent.KeepKey(b); err != nil {
+	if err := lent.Moves().KeepKey(b); err != nil {
 		return migration.Failf(migration.IdentityTransportFailed, "%v", err)
 	}
 	in.lent = true

@@ -107,7 +107,7 @@ func (o daemonOutputs) Head(id identity.EntityID) (uint64, error) {
 		return d.Info().Sequence, nil // as it was before the event that it processes
 	}
 	defer d.Unlock()
-	return d.Head().Sequence, nil
+	return d.Position().Head.Sequence, nil
 }
 
 // TailAfter is Outputs.TailAfter, or Tail where there is no history.
@@ -141,7 +141,7 @@ func (r Outputs) Reaches(ctx context.Context, id identity.EntityID, sequence uin
 	if err := d.Peek(ctx); err != nil { // an event that is processed may be newer than what is shown
 		return err
 	}
-	head := d.Head().Sequence
+	head := d.Position().Head.Sequence
 	d.Unlock()
 	if sequence > head {
 		return fmt.Errorf("%w: daemon %s has made %d outputs, the cursor is of output %d", ErrCursorGone, d.Entity().Origin(), head, sequence)

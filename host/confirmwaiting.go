@@ -22,24 +22,24 @@ func (c *member) confirmWaiting(ctx context.Context, id identity.EntityID) (chai
 		return chain.Mended{}, err
 	}
 	defer d.Unlock()
-	if err := d.Wake(ctx); err != nil {
+	if err := d.Memory().Wake(ctx); err != nil {
 		return chain.Mended{}, err
 	}
-	if d.State() != lifecycle.Running {
-		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), errors.Join(d.Gone(), daemon.ErrNotHeld))
+	if d.Position().State != lifecycle.Running {
+		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), errors.Join(d.Position().Gone, daemon.ErrNotHeld))
 	}
 	e, ok := c.directory.Look(id)
 	if !ok || e.Owner != c.env.Self {
 		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotHeld, id.Origin())
 	}
-	fact, b, err := d.RepairFact(chain.MendConfirm, max(d.Epoch(), e.Epoch)+1)
+	fact, b, err := d.Upkeep().RepairFact(chain.MendConfirm, max(d.Position().Epoch, e.Epoch)+1)
 	if err != nil {
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
 	if err := c.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
-	d.GoOn(fact.Epoch)
+	d.Making().GoOn(fact.Epoch)
 	c.env.Logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.Name(), "epoch", fact.Epoch)
 	d.Notify(daemon.WasMended, chain.MendConfirm.String())
 	leaderOf(d).SetCompared()

@@ -54,14 +54,14 @@ func (r *Runtime) untraced(ctx context.Context, id identity.EntityID, ev *engine
 	if err := r.mayTake(id); err != nil {
 		return err
 	}
-	if err := d.Enter(ctx, len(ev.Payload)); err != nil {
+	if err := d.Mailbox().Enter(ctx, len(ev.Payload)); err != nil {
 		return err
 	}
-	hold, err := d.RoomForAnswer(ctx, ev)
+	hold, err := d.Mailbox().RoomForAnswer(ctx, ev)
 	if err != nil {
 		return err
 	}
-	return d.Answer(ev, hold, p)
+	return d.Mailbox().Answer(ev, hold, p)
 }
 
 // room returns nil when the store takes new records.

@@ -27,19 +27,19 @@ type departing struct {
 // subjectOf returns a daemon of this node as its migration has it.
 func subjectOf(r *Runtime, d *engine.Daemon) *source.Subject {
 	of := departing{r, d}
-	return &source.Subject{Entity: d.Entity(), Name: d.Name(), Kind: d.Kind(), Serving: d, Leaving: of, Ownership: of}
+	return &source.Subject{Entity: d.Entity(), Name: d.Name(), Kind: d.Kind(), Serving: d.Moves(), Leaving: of, Ownership: of}
 }
 
 // MayMove implements source.Ownership.
 func (p departing) MayMove(ctx context.Context, target identity.NodeID, withKey bool) (epoch uint64, err error) {
-	if !p.BeginMove() {
+	if !p.Moves().BeginMove() {
 		return 0, migration.Failf(migration.AlreadyMigrating, "daemon %s is migrating already", p.Entity().Origin())
 	}
-	if epoch, err = p.Daemon.MayMove(ctx, withKey); err == nil {
+	if epoch, err = p.Daemon.Moves().MayMove(ctx, withKey); err == nil {
 		err = p.rt.cluster.movable(ctx, p.Daemon, target)
 	}
 	if err != nil {
-		p.EndMove()
+		p.Moves().EndMove()
 	}
 	return epoch, err
 }
@@ -58,7 +58,7 @@ func (p departing) Ended(m *source.Migration, err *migration.Error) {
 	committed := s.Phase.Committed()
 	if err != nil {
 		if !committed {
-			p.EndMove()
+			p.Moves().EndMove()
 			p.rt.cluster.stays(p.Daemon)
 		}
 		failed := runningMove(m)
@@ -84,15 +84,23 @@ func (p departing) Ended(m *source.Migration, err *migration.Error) {
 	}
 }
 
+// Waiting implements source.Leaving.
+func (p departing) Waiting() int64 { return p.Mailbox().Waiting() }
+
+// HandOver implements source.Leaving.
+func (p departing) HandOver(r *migration.Release, states []byte, seal *identity.SealKey) error {
+	return p.Moves().HandOver(r, states, seal)
+}
+
 // Release implements source.Leaving. Without a store what is written lasts as long as the
 // node does.
 func (p departing) Release(record []byte, keepKey bool) (unsure bool, err error) {
 	if p.rt.env.Store != nil {
-		return p.Daemon.Release(record, keepKey)
+		return p.Daemon.Moves().Release(record, keepKey)
 	}
 	p.Lock()
 	defer p.Unlock()
-	if key := p.Key(); keepKey && key.CanSign() {
+	if key := p.Position().Key; keepKey && key.CanSign() {
 		p.rt.mu.Lock()
 		p.rt.kept[p.Entity()] = key.Clone()
 		p.rt.mu.Unlock()
@@ -105,7 +113,7 @@ func (p departing) Facts(id migration.ID, from, to identity.NodeID, r *migration
 	p.Lock()
 	defer p.Unlock()
 
-	return p.ReceiptFacts(id, from, to, r, root)
+	return p.Moves().ReceiptFacts(id, from, to, r, root)
 }
 
 // Leave implements source.Leaving.
@@ -113,8 +121,8 @@ func (p departing) Leave(to identity.NodeID, epoch uint64, rec *chain.Receipt) [
 	r, d := p.rt, p.Daemon
 	t := table.Tombstone{Name: p.Name(), Node: to, Epoch: epoch, Time: r.env.Clock().UnixNano()}
 	d.Lock()
-	bound := d.Ledger().All()
-	d.EndTail()
+	bound := d.Position().Ledger.All()
+	d.Moves().EndTail()
 	grave, err := r.grave(d, t)
 	d.End(lifecycle.Leave, &daemon.MovedError{Moved: movedBy(t, p.Entity())})
 	d.Unlock()
@@ -138,10 +146,10 @@ func (p departing) TakeBack(epoch uint64) (chain.Mended, error) {
 	d.Lock()
 	defer d.Unlock()
 
-	if d.State() != lifecycle.Migrating {
-		return chain.Mended{}, fmt.Errorf("%w: %w", ErrSettled, d.Gone())
+	if d.Position().State != lifecycle.Migrating {
+		return chain.Mended{}, fmt.Errorf("%w: %w", ErrSettled, d.Position().Gone)
 	}
-	fact, b, err := d.RepairFact(chain.MendTakeBack, epoch)
+	fact, b, err := d.Upkeep().RepairFact(chain.MendTakeBack, epoch)
 	if err != nil {
 		return chain.Mended{}, err
 	}
@@ -152,12 +160,12 @@ func (p departing) TakeBack(epoch uint64) (chain.Mended, error) {
 		return chain.Mended{}, err
 	}
 
-	d.GoOn(fact.Epoch)
-	d.EndTail()
+	d.Making().GoOn(fact.Epoch)
+	d.Moves().EndTail()
 	r.table.EndDeparture(p.Entity())
-	d.EndMove()
+	d.Moves().EndMove()
 	d.Resume()
-	r.subscriber.Start(p.Entity(), d.Ledger().All())
+	r.subscriber.Start(p.Entity(), d.Position().Ledger.All())
 	r.env.Logger.Warn("a daemon was taken back; its target must not come back with it", "daemon", p.Entity().Origin(), "epoch", fact.Epoch)
 	return fact, nil
 }

@@ -22,8 +22,8 @@ func (r *Runtime) startAllEffects() {
 			continue // they are started when it is read
 		}
 		d.Lock()
-		if d.State().Serves() {
-			d.StartEffects()
+		if d.Position().State.Serves() {
+			d.Effects().StartEffects()
 		}
 		d.Unlock()
 	}
@@ -38,7 +38,7 @@ func (r Daemons) Effects(id identity.EntityID) (daemon.Effects, error) {
 	if err != nil {
 		return daemon.Effects{}, err
 	}
-	e, err := d.ShownEffects()
+	e, err := d.Effects().ShownEffects()
 	if err != nil {
 		return daemon.Effects{}, err
 	}
@@ -62,23 +62,23 @@ func (r *Runtime) fireDue(ctx context.Context, id identity.EntityID) (next int64
 		if err != nil {
 			return 0, err
 		}
-		if owes := d.Owes(); owes > 0 {
+		if owes := d.Turns().Owes(); owes > 0 {
 			return r.env.Clock().UnixNano() + int64(owes), nil
 		}
 		var last *pending.Ticket
 		more := false
-		err = d.Turn(ctx, func(t *fair.Turn) (err error) {
-			if err := d.Going(); err != nil {
+		err = d.Turns().Turn(ctx, func(t *fair.Turn) (err error) {
+			if err := d.Turns().Going(); err != nil {
 				return err
 			}
 			if limit == 0 {
-				if limit = d.BeginRound(); limit == 0 {
-					next = d.NextRound()
+				if limit = d.Effects().BeginRound(); limit == 0 {
+					next = d.Effects().NextRound()
 					return nil
 				}
 			}
-			last, more, err = d.FireSome(t, limit)
-			next = d.NextRound()
+			last, more, err = d.Effects().FireSome(t, limit)
+			next = d.Effects().NextRound()
 			return err
 		})
 		if waitErr := last.Wait(ctx); err == nil {

@@ -53,9 +53,9 @@ func (r *Runtime) sealFor(ctx context.Context, d *engine.Daemon) (uint64, *chain
 		}
 		return end, seal, nil
 	}
-	end, last := d.NextIndex(), d.LastTicket()
-	seal := d.CheckpointFor(chain.PurposeExport, d.Epoch())
-	err := seal.Sign(d.Key())
+	end, last := d.Position().Next, d.Position().Last
+	seal := d.Image().CheckpointFor(chain.PurposeExport, d.Position().Epoch)
+	err := seal.Sign(d.Position().Key)
 	d.Unlock()
 	if err != nil {
 		return 0, nil, err
@@ -78,12 +78,12 @@ func (r *Runtime) storedSeal(ctx context.Context, id identity.EntityID) (uint64,
 		return 0, nil, err
 	}
 	d := engine.Bare(r.daemons, id, identity.PublicOnly(id))
-	if err := d.OpenKey(encoded); err != nil {
+	if err := d.Making().OpenKey(encoded); err != nil {
 		return 0, nil, err
 	}
-	defer d.Key().Wipe()
+	defer d.Position().Key.Wipe()
 	seal := &chain.Checkpoint{Purpose: chain.PurposeExport, Entity: id, Epoch: at.Epoch, Sequence: at.Head.Sequence, Head: at.Head.Hash(at.HeadPayload)}
-	return end, seal, seal.Sign(d.Key())
+	return end, seal, seal.Sign(d.Position().Key)
 }
 
 // chainExport writes a daemon's records as a chain file.

@@ -38,12 +38,12 @@ func (r *Runtime) Grasp(id identity.EntityID) (func(daemon.Event) (daemon.Result
 		return nil, err
 	}
 	return func(ev daemon.Event) (daemon.Result, error) {
-		if err := d.Enter(context.Background(), 0); err != nil {
+		if err := d.Mailbox().Enter(context.Background(), 0); err != nil {
 			return daemon.Result{}, err
 		}
 		defer d.Unlock()
 		var p pending.Event
-		if err := d.Apply(&engine.Input{Event: ev}, &p); err != nil {
+		if err := d.Mailbox().Apply(&engine.Input{Event: ev}, &p); err != nil {
 			return daemon.Result{}, err
 		}
 		return p.Result, p.Err
@@ -108,7 +108,7 @@ func (r *Runtime) PutIdleAway() { r.putIdleAway() }
 // Passivate makes the daemon passive at once, and reports whether it could.
 func (r *Runtime) Passivate(id identity.EntityID) bool {
 	d, err := r.find(id)
-	return err == nil && d.Passivate()
+	return err == nil && d.Memory().Passivate()
 }
 
 // ReadDelta reads a stored delta as the first behind a snapshot that has the
@@ -141,7 +141,7 @@ func (r *Runtime) Pace(id identity.EntityID) time.Duration {
 	if err != nil {
 		return -1
 	}
-	return d.Pacer().Interval()
+	return d.Moves().Pacer().Interval()
 }
 
 // RecordLegacyEvent returns a history record of a direct event as versions wrote it
@@ -153,9 +153,9 @@ func (r *Runtime) RecordLegacyEvent(id identity.EntityID, ev daemon.Event, at in
 	}
 	d.Lock()
 	defer d.Unlock()
-	e := &journal.Event{Sender: ev.Sender, Number: ev.Number, Time: at, Payload: ev.Payload, Applied: d.Applied() + 1,
-		Before: d.Head(), Parent: d.HeadHash(), Epoch: d.Epoch(), Outputs: outputs}
-	return d.NextIndex(), e.Encode(), nil
+	e := &journal.Event{Sender: ev.Sender, Number: ev.Number, Time: at, Payload: ev.Payload, Applied: d.Position().Applied + 1,
+		Before: d.Position().Head, Parent: d.Position().HeadHash, Epoch: d.Position().Epoch, Outputs: outputs}
+	return d.Position().Next, e.Encode(), nil
 }
 
 // AwaitReaders waits until so many readers wait for the daemon; -1: until none do.
@@ -169,7 +169,7 @@ func (r *Runtime) AwaitReaders(id identity.EntityID, n int64) {
 // AwaitQueries waits until so many queries wait for the daemon.
 func (r *Runtime) AwaitQueries(id identity.EntityID, n int64) {
 	d, err := r.find(id)
-	for err == nil && d.Queries() < n {
+	for err == nil && d.Mailbox().Queries() < n {
 		runtime.Gosched()
 	}
 }
@@ -253,7 +253,7 @@ func (r *Runtime) FoundBefore(id identity.EntityID) (tail func(context.Context, 
 		return nil, nil, err
 	}
 	tail = func(ctx context.Context, sequence uint64) error {
-		_, err := d.TailAfter(ctx, sequence)
+		_, err := d.Outputs().TailAfter(ctx, sequence)
 		return err
 	}
 	end, seal, err := r.sealFor(r.env.Context, d)

@@ -230,18 +230,18 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 	d := engine.FromRecord(r.daemons, e.Entity, encoded)
 	d.Lock()
 	defer d.Unlock()
-	if d.State() != lifecycle.Migrating {
-		return d.Gone()
+	if d.Position().State != lifecycle.Migrating {
+		return d.Position().Gone
 	}
 	lasting, err := stored.Facts(r.env.Store, e.Entity)
 	if err == nil {
-		err = d.RebuildWith(ctx, nil)
+		err = d.Making().RebuildWith(ctx, nil)
 	}
 	if err != nil {
 		return err
 	}
 	if lasting != nil { // the record may be newer in all else
-		d.CountErrors(lasting.Errors)
+		d.Making().CountErrors(lasting.Errors)
 	}
 	went, back, err := r.table.Returns(d.Entity())
 	if err != nil {
@@ -254,7 +254,7 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 	}
 	c.attach(d, leader.Beginning{})
 	if !whole {
-		err := r.losses.Record(d.Entity(), d.Head().Sequence, e.Epoch-1, "the copy that goes on was acknowledged in memory, which its node has lost")
+		err := r.losses.Record(d.Entity(), d.Position().Head.Sequence, e.Epoch-1, "the copy that goes on was acknowledged in memory, which its node has lost")
 		if err != nil {
 			r.env.Logger.Error("recording a loss", "daemon", d.Entity().Origin(), "error", err)
 		}
@@ -266,19 +266,19 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 		leaderOf(d).Verified(e, c.sessionNow())
 	}
 	if r.table.PutNamed(d) != nil { // another daemon has its name
-		d.Rename(fmt.Sprintf("%.40s-%s", d.Kind(), d.Entity().Origin()))
+		d.Making().Rename(fmt.Sprintf("%.40s-%s", d.Kind(), d.Entity().Origin()))
 		r.table.Put(d)
 	}
 	serves = true
 	c.copies.Remove(d.Entity())
 	d.Resume()
-	r.subscriber.Start(d.Entity(), d.Ledger().All())
-	d.AccountMemory()
+	r.subscriber.Start(d.Entity(), d.Position().Ledger.All())
+	d.Memory().AccountMemory()
 	d.Notify(daemon.WasMended, how.String())
 	if c.moved != nil { // senders of this node turn here
-		c.moved(daemon.Moved{Entity: d.Entity(), Node: r.env.Self, Epoch: d.Epoch(), Time: r.env.Clock()})
+		c.moved(daemon.Moved{Entity: d.Entity(), Node: r.env.Self, Epoch: d.Position().Epoch, Time: r.env.Clock()})
 	}
-	r.env.Logger.Warn("a daemon was taken over: its owner is gone, or has less", "daemon", d.Entity().Origin(), "name", d.Name(), "from", from, "epoch", d.Epoch(), "sequence", d.Head().Sequence)
+	r.env.Logger.Warn("a daemon was taken over: its owner is gone, or has less", "daemon", d.Entity().Origin(), "name", d.Name(), "from", from, "epoch", d.Position().Epoch, "sequence", d.Position().Head.Sequence)
 	return nil
 }
 
@@ -294,18 +294,18 @@ func (c *member) serve(d *engine.Daemon, e directory.Entry, from identity.NodeID
 		if err != nil {
 			return fmt.Errorf("the daemon's key: %w", err)
 		}
-		d.SetKey(key)
+		d.Making().SetKey(key)
 	}
 	how := chain.MendFailover
 	if e.Revision == 0 {
 		how = chain.MendRecovery
 	}
-	fact := chain.Mended{How: how, After: d.Head().Sequence, Epoch: e.Epoch}
+	fact := chain.Mended{How: how, After: d.Position().Head.Sequence, Epoch: e.Epoch}
 	b := &store.Batch{}
-	if err := d.AppendFact(b, &fact); err != nil {
+	if err := d.Upkeep().AppendFact(b, &fact); err != nil {
 		return err
 	}
-	rec, err := d.EncodeRecord()
+	rec, err := d.Making().EncodeRecord()
 	if err != nil {
 		return err
 	}
@@ -316,12 +316,12 @@ func (c *member) serve(d *engine.Daemon, e directory.Entry, from identity.NodeID
 		return err
 	}
 	went.Raise(b, d.Entity())
-	b.Generation = d.Generation()
+	b.Generation = d.Position().Generation
 	if err := c.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("writing that daemon %s goes on here: %w", d.Entity().Origin(), err)
 	}
 	c.rt.losses.Show(d.Entity(), lasting)
-	d.GoOn(e.Epoch)
+	d.Making().GoOn(e.Epoch)
 	return nil
 }
 
@@ -333,14 +333,14 @@ func (c *member) supersede(d *engine.Daemon, e directory.Entry) {
 	leaderOf(d).End(why)
 	d.Lock()
 	defer d.Unlock()
-	if d.State() == lifecycle.Moved {
+	if d.Position().State == lifecycle.Moved {
 		return
 	}
 	t := table.Tombstone{Name: d.Name(), Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock().UnixNano()}
 	b := &store.Batch{}
 	var err error
 	var s *standbys.Standby
-	if goesOn := d.State().Serves(); goesOn && c.wants(e) {
+	if goesOn := d.Position().State.Serves(); goesOn && c.wants(e) {
 		stored.ForgetRole(b, d.Entity())
 		s, err = standbys.Keep(b, d.Entity(), e.Owner, e.Epoch)
 	} else {

@@ -16,7 +16,7 @@ func (r Outputs) Tail(ctx context.Context, id identity.EntityID) (<-chan chain.O
 		return nil, err
 	}
 	out := make(chan chain.Output)
-	in := d.FollowOutputs(ctx)
+	in := d.Outputs().FollowOutputs(ctx)
 	go func() {
 		defer close(out)
 		defer in.Stop()
@@ -35,5 +35,5 @@ func (r Outputs) TailAfter(ctx context.Context, id identity.EntityID, sequence u
 	if err != nil {
 		return nil, err
 	}
-	return d.TailAfter(ctx, sequence)
+	return d.Outputs().TailAfter(ctx, sequence)
 }

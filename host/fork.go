@@ -148,32 +148,32 @@ type forker interface {
 // pointOf takes what the daemon is. It holds up the daemon only for that; finish
 // does the rest. It needs d.mu.
 func pointOf(d *engine.Daemon) (*forkPoint, error) {
-	if err := d.Portable(); err != nil {
+	if err := d.Image().Portable(); err != nil {
 		return nil, err
 	}
-	if !d.Key().CanSign() {
+	if !d.Position().Key.CanSign() {
 		return nil, fmt.Errorf("%w: a fork needs the word of the daemon that it comes of", identity.ErrReadOnly)
 	}
-	s, err := d.Header(d.Form())
+	s, err := d.Image().Header(d.Image().Form())
 	if err != nil {
 		return nil, err
 	}
-	p := &forkPoint{own: d.OwnLimits(), header: s.Header, previous: bytes.Clone(d.PreviousModule())}
+	p := &forkPoint{own: d.OwnLimits(), header: s.Header, previous: bytes.Clone(d.Position().Previous)}
 	switch s.Header.Form {
 	case snapshot.FormMemory:
-		of, ok := d.Code().(forker)
+		of, ok := d.Position().Code.(forker)
 		if !ok {
 			return nil, daemon.ErrNotPortable
 		}
 		p.of = of
 		p.view, err = of.Freeze(nil)
 	case snapshot.FormGiven:
-		p.state, err = d.Code().Snapshot(d.StateCall())
+		p.state, err = d.Position().Code.Snapshot(d.Image().StateCall())
 	}
 	if err != nil {
 		return nil, err
 	}
-	p.key = d.Key().Clone()
+	p.key = d.Position().Key.Clone()
 	return p, nil
 }
 
@@ -182,10 +182,10 @@ func (r *Runtime) forkPoint(ctx context.Context, d *engine.Daemon, req *ForkRequ
 	if d.Kind() == "" {
 		return nil, fmt.Errorf("%w: the daemon is of no kind that another could be made of", daemon.ErrNotPortable)
 	}
-	if !d.BeginMove() { // its memory has one watcher at a time
+	if !d.Moves().BeginMove() { // its memory has one watcher at a time
 		return nil, fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, d.Entity().Origin())
 	}
-	defer d.EndMove()
+	defer d.Moves().EndMove()
 	if req.LastGood {
 		return r.lastGoodPoint(ctx, d)
 	}
@@ -195,7 +195,7 @@ func (r *Runtime) forkPoint(ctx context.Context, d *engine.Daemon, req *ForkRequ
 		}
 		return r.pastPoint(ctx, d, *req.At)
 	}
-	head, last := d.Head(), d.LastTicket()
+	head, last := d.Position().Head, d.Position().Last
 	if req.At != nil {
 		d.Unlock()
 		if *req.At > head.Sequence {

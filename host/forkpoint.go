@@ -59,37 +59,37 @@ func (p *forkPoint) finish(limit int64) error {
 
 // beginFork makes d, which is fresh, the fork of p, and stores it. It needs d.mu.
 func (r *Runtime) beginFork(ctx context.Context, d *engine.Daemon, factory daemon.Factory, p *forkPoint) error {
-	if err := d.Construct(ctx, factory); err != nil {
+	if err := d.Making().Construct(ctx, factory); err != nil {
 		return err
 	}
 	h := p.header
-	d.SetPrevious(canon.OrNil(p.previous))
+	d.Making().SetPrevious(canon.OrNil(p.previous))
 	p.record = chain.ForkRecord{Version: chain.ForkVersion, Parent: h.Entity, Child: d.Entity(), Epoch: h.Head.Epoch, Sequence: h.Through, Head: h.Head.Hash(h.HeadPayload),
 		Applied: h.Applied, Module: h.Module, State: p.root}
 	if err := p.record.Sign(p.key); err != nil {
 		return fmt.Errorf("signing a fork record: %w", err)
 	}
-	head, payload, err := p.record.Genesis(d.Epoch())
+	head, payload, err := p.record.Genesis(d.Position().Epoch)
 	if err != nil {
 		return err
 	}
 	if err := p.timersOnly(&h); err != nil {
 		return err
 	}
-	h.Bindings, h.Entity, h.Name, h.Epoch = nil, d.Entity(), d.Name(), d.Epoch()
+	h.Bindings, h.Entity, h.Name, h.Epoch = nil, d.Entity(), d.Name(), d.Position().Epoch
 	h.Version = h.FormVersion()
 	h.Through, h.Head, h.HeadPayload, h.Limits, h.CreatedAt = 0, head, payload, d.OwnLimits().Map(), r.env.Clock().UnixNano()
 	s := &snapshot.Snapshot{Header: h, State: p.state}
-	begin := &journal.Begin{Kind: d.Kind(), Module: d.Module(), Config: h.Config, Time: max(d.Now(), h.LastTime), Epoch: d.Epoch(),
+	begin := &journal.Begin{Kind: d.Kind(), Module: d.Position().Module, Config: h.Config, Time: max(d.Turns().Now(), h.LastTime), Epoch: d.Position().Epoch,
 		Head: head, HeadPayload: payload, Applied: h.Applied}
 	if p.shared != nil {
-		err = d.RestoreTo(&h)
+		err = d.Making().RestoreTo(&h)
 		if err == nil {
-			d.SetTime(begin.Time)
-			err = d.Code().(forker).Adopt(p.shared)
+			d.Making().SetTime(begin.Time)
+			err = d.Position().Code.(forker).Adopt(p.shared)
 		}
 	} else {
-		err = d.Restore(s, begin.Time)
+		err = d.Making().Restore(s, begin.Time)
 	}
 	if err != nil {
 		return err
@@ -97,12 +97,12 @@ func (r *Runtime) beginFork(ctx context.Context, d *engine.Daemon, factory daemo
 	if r.env.Store == nil {
 		return nil
 	}
-	begin.Checkpoint = *d.CheckpointFor(chain.PurposeRestart, d.Epoch())
-	begin.Checkpoint.State = chain.CodeHash(d.Kind(), d.Module())
-	if err := errors.Join(begin.Checkpoint.Sign(d.Key()), s.Seal(d.Key())); err != nil {
+	begin.Checkpoint = *d.Image().CheckpointFor(chain.PurposeRestart, d.Position().Epoch)
+	begin.Checkpoint.State = chain.CodeHash(d.Kind(), d.Position().Module)
+	if err := errors.Join(begin.Checkpoint.Sign(d.Position().Key), s.Seal(d.Position().Key)); err != nil {
 		return fmt.Errorf("signing the beginning of the chain: %w", err)
 	}
-	return d.StoreBeginning(begin, s, effect.Grants{})
+	return d.Making().StoreBeginning(begin, s, effect.Grants{})
 }
 
 // timersOnly leaves in h, of the parent, no effects but its timers.
@@ -119,9 +119,9 @@ func (p *forkPoint) timersOnly(h *snapshot.Header) error {
 func (r *Runtime) pastPoint(ctx context.Context, d *engine.Daemon, at uint64) (*forkPoint, error) {
 	before := uint64(0) // the last output of an event that is passed
 	_, p, err := r.retrace(ctx, d.Entity(), func(past *engine.Daemon) (bool, error) {
-		head := past.Head()
+		head := past.Position().Head
 		switch {
-		case head.Sequence == at && head.Horizon == past.Applied():
+		case head.Sequence == at && head.Horizon == past.Position().Applied:
 			return true, nil
 		case head.Sequence > at:
 			return false, fmt.Errorf("%w: output %d is among %d to %d of one event", daemon.ErrNoForkPoint, at, before+1, head.Sequence)
@@ -175,7 +175,7 @@ func (r *Runtime) lastGoodPoint(ctx context.Context, d *engine.Daemon) (*forkPoi
 		return p, err
 	}
 	r.env.Logger.Info("the history of a daemon can be replayed so far", "daemon", d.Entity().Origin(), "record", bad, "error", err)
-	_, p, err = r.retrace(ctx, d.Entity(), func(past *engine.Daemon) (bool, error) { return past.NextIndex() >= bad, nil }, all)
+	_, p, err = r.retrace(ctx, d.Entity(), func(past *engine.Daemon) (bool, error) { return past.Position().Next >= bad, nil }, all)
 	return p, err
 }
 
@@ -194,23 +194,23 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 	d := engine.FromRecord(r.daemons, id, encoded)
 	d.Lock()
 	defer d.Unlock()
-	if d.State() != lifecycle.Migrating {
-		return 0, nil, d.Gone()
+	if d.Position().State != lifecycle.Migrating {
+		return 0, nil, d.Position().Gone
 	}
 	defer d.End(lifecycle.Leave, errRetraced)
-	if err := d.Remake(encoded); err != nil {
+	if err := d.Making().Remake(encoded); err != nil {
 		return 0, nil, err
 	}
-	if err := d.StandBack(ctx, use); err != nil {
+	if err := d.Making().StandBack(ctx, use); err != nil {
 		return 0, nil, err
 	}
 	done, err := stop(d)
 	if err == nil && !done {
-		err = r.env.Store.ReadHistory(id, d.NextIndex(), ^uint64(0), func(_ uint64, b []byte) error {
+		err = r.env.Store.ReadHistory(id, d.Position().Next, ^uint64(0), func(_ uint64, b []byte) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if err := d.RetraceRecord(ctx, b); err != nil {
+			if err := d.Making().RetraceRecord(ctx, b); err != nil {
 				return err
 			}
 			if done, err = stop(d); done {
@@ -220,13 +220,13 @@ func (r *Runtime) retrace(ctx context.Context, id identity.EntityID, stop func(*
 		})
 	}
 	if err != nil {
-		return d.NextIndex(), nil, err
+		return d.Position().Next, nil, err
 	}
 	p, err := pointOf(d)
 	if err == nil {
 		err = p.finish(d.Limits().StateBytes)
 	}
-	return d.NextIndex(), p, err
+	return d.Position().Next, p, err
 }
 
 var errRetraced = errors.New("the daemon was made for a fork")

@@ -31,10 +31,10 @@ func (r *Runtime) halt(ctx context.Context, id identity.EntityID, stop bool) err
 	if err != nil {
 		return err
 	}
-	if err := d.Admit(ctx); err != nil { // not enter: a full mailbox keeps no operator out
+	if err := d.Mailbox().Admit(ctx); err != nil { // not enter: a full mailbox keeps no operator out
 		return err
 	}
-	t, err := d.SetHalted(stop)
+	t, err := d.Upkeep().SetHalted(stop)
 	d.Unlock()
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func (c *member) yield(ctx context.Context, d *engine.Daemon, to identity.NodeID
 	if e.Owner != c.env.Self || !e.InSync(to) {
 		return 0, fmt.Errorf("%w: node %s is no standby in sync of daemon %s any more", daemon.ErrNoneFurther, to, d.Entity().Origin())
 	}
-	if err := c.rt.keepEvidence(d.Entity(), d.Epoch(), fmt.Sprintf("yielded to standby %s", to)); err != nil {
+	if err := c.rt.keepEvidence(d.Entity(), d.Position().Epoch, fmt.Sprintf("yielded to standby %s", to)); err != nil {
 		return 0, err
 	}
 	now, err := c.nameOwner(ctx, e, to)

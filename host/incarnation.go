@@ -245,11 +245,11 @@ func (r *Runtime) leaveToTwin(d *engine.Daemon, h *holds.Record, seen *Twin) (ch
 	if seen == nil || !slices.ContainsFunc(seen.Standings, func(s TwinStanding) bool { return s.Entity == d.Entity() }) {
 		return chain.Mended{}, fmt.Errorf("%w: the other incarnation of this node is not reached any more, or does not serve it", daemon.ErrNoneFurther)
 	}
-	fact := chain.Mended{How: chain.MendDrop, After: d.Head().Sequence, Epoch: max(d.Epoch(), h.Epoch)}
-	if mine := (TwinStanding{d.Entity(), d.Epoch(), d.Head().Sequence, d.Applied()}); mine.Further(TwinStanding{Epoch: h.Epoch, Applied: h.Index, Sequence: mine.Sequence}) {
+	fact := chain.Mended{How: chain.MendDrop, After: d.Position().Head.Sequence, Epoch: max(d.Position().Epoch, h.Epoch)}
+	if mine := (TwinStanding{d.Entity(), d.Position().Epoch, d.Position().Head.Sequence, d.Position().Applied}); mine.Further(TwinStanding{Epoch: h.Epoch, Applied: h.Index, Sequence: mine.Sequence}) {
 		return chain.Mended{}, fmt.Errorf("%w: the copy here has applied %d events under epoch %d, the other %d under epoch %d", daemon.ErrNoneFurther, mine.Applied, mine.Epoch, h.Index, h.Epoch)
 	}
-	if err := r.keepEvidence(d.Entity(), d.Epoch(), "given up for another incarnation of this node"); err != nil {
+	if err := r.keepEvidence(d.Entity(), d.Position().Epoch, "given up for another incarnation of this node"); err != nil {
 		return chain.Mended{}, err
 	}
 	b := &store.Batch{}

@@ -223,16 +223,16 @@ func (in *incoming) make(ctx context.Context) (*engine.Daemon, error) {
 	}
 	o := &in.offer
 	d := engine.New(in.rt.daemons, o.Entity, o.Kind, canon.OrNil(o.Module))
-	if err := d.SetLimits(o.Limits); err != nil {
+	if err := d.Making().SetLimits(o.Limits); err != nil {
 		return nil, migration.Failf(migration.StateFailed, "%v", err)
 	}
-	d.Identify(o.Name, identity.PublicOnly(o.Entity))
-	d.SetEpoch(o.Epoch)
+	d.Making().Identify(o.Name, identity.PublicOnly(o.Entity))
+	d.Making().SetEpoch(o.Epoch)
 	factory, _, err := in.rt.registry.Factory(ctx, o.Kind, canon.OrNil(o.Module))
 	if err != nil {
 		return nil, migration.Failf(migration.FactoryNotFound, "%v", err)
 	}
-	if err := d.Construct(ctx, factory); err != nil {
+	if err := d.Making().Construct(ctx, factory); err != nil {
 		return nil, migration.Failf(migration.StateFailed, "%v", err)
 	}
 	in.mu.Lock()

@@ -20,16 +20,16 @@ import (
 
 // leaderOf returns the leader of a daemon of a cluster; nil: it is no cluster's.
 func leaderOf(d *engine.Daemon) *leader.Leader {
-	l, _ := d.Leader().(*leader.Leader)
+	l, _ := d.Cluster().Leader().(*leader.Leader)
 	return l
 }
 
 // attach makes the daemon one of the cluster's. It needs d.mu, or d is not in the tables yet.
 func (c *member) attach(d *engine.Daemon, b leader.Beginning) {
-	if c == nil || d.Kind() == "" || d.Leader() != nil {
+	if c == nil || d.Kind() == "" || d.Cluster().Leader() != nil {
 		return
 	}
-	d.SetLeader(c.leaders.Lead(d, b))
+	d.Cluster().SetLeader(c.leaders.Lead(d.Cluster(), b))
 }
 
 // replaced has a daemon take the place of old, whose history was repaired: it serves once
@@ -56,7 +56,7 @@ func (c *member) resign(d *engine.Daemon, err error) {
 // disown takes the daemon out of the directory, before it is stopped here. It needs d.mu.
 func (c *member) disown(ctx context.Context, d *engine.Daemon) error {
 	if l := leaderOf(d); l != nil {
-		return l.Disown(ctx, d.Key())
+		return l.Disown(ctx, d.Position().Key)
 	}
 	return nil
 }

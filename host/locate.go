@@ -296,7 +296,7 @@ func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonc
 		if peekErr := d.Peek(ctx); peekErr != nil {
 			return nil, errors.Join(err, peekErr)
 		}
-		if !d.State().Broken() || !d.Key().CanSign() {
+		if !d.Position().State.Broken() || !d.Position().Key.CanSign() {
 			d.Unlock()
 			return nil, err
 		}
@@ -305,17 +305,17 @@ func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonc
 	defer d.Unlock()
 
 	now := r.env.Clock()
-	s := &Residence{Version: ResidenceVersion, Entity: id, Node: r.env.Node.ID(), Epoch: d.Epoch(), Index: d.NextIndex(), Head: d.HeadHash(), Nonce: nonce,
+	s := &Residence{Version: ResidenceVersion, Entity: id, Node: r.env.Node.ID(), Epoch: d.Position().Epoch, Index: d.Position().Next, Head: d.Position().HeadHash, Nonce: nonce,
 		Time: now.UnixNano(), Expires: now.Add(residenceFor).UnixNano()}
 	for _, b := range moves {
-		if rec, err := chain.DecodeReceipt(b); err == nil && rec.Facts.Epoch <= d.Epoch() {
+		if rec, err := chain.DecodeReceipt(b); err == nil && rec.Facts.Epoch <= d.Position().Epoch {
 			s.Moves = append(s.Moves, b)
 		}
 	}
-	if !d.Key().CanSign() {
-		if s.Handover, err = d.CameBy(); err != nil {
+	if !d.Position().Key.CanSign() {
+		if s.Handover, err = d.Moves().CameBy(); err != nil {
 			return nil, err
 		}
 	}
-	return s, s.sign(d.Key(), r.env.Node)
+	return s, s.sign(d.Position().Key, r.env.Node)
 }

@@ -27,13 +27,13 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 	if err != nil {
 		return chain.Mended{}, err
 	}
-	if !old.BeginMove() {
+	if !old.Moves().BeginMove() {
 		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
-	defer old.EndMove()
+	defer old.Moves().EndMove()
 	old.Lock()
 	defer old.Unlock()
-	if r.env.Store == nil || !old.State().Broken() {
+	if r.env.Store == nil || !old.Position().State.Broken() {
 		return chain.Mended{}, fmt.Errorf("%w: %s", ErrNotFailed, id.Origin())
 	}
 	encoded, err := r.env.Store.Get(store.Daemons, id[:])
@@ -43,11 +43,11 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 	d := engine.FromRecord(r.daemons, id, encoded)
 	d.Lock()
 	defer d.Unlock()
-	if d.State() != lifecycle.Migrating {
-		return chain.Mended{}, d.Gone()
+	if d.Position().State != lifecycle.Migrating {
+		return chain.Mended{}, d.Position().Gone
 	}
-	d.CountErrors(old.ErrorCount())
-	fact, err := d.Repair(ctx, how)
+	d.Making().CountErrors(old.Position().Errors)
+	fact, err := d.Upkeep().Repair(ctx, how)
 	if err != nil {
 		d.End(lifecycle.Leave, err)
 		return chain.Mended{}, fmt.Errorf("mending daemon %s by %s: %w", id.Origin(), how, err)
@@ -59,9 +59,9 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 	d.Meter().CameBack(how.String(), lifecycle.Running)
 	d.Notify(daemon.WasMended, how.String())
 	d.Resume()
-	r.subscriber.Start(d.Entity(), d.Ledger().All())
-	d.StartEffects()
-	d.AccountMemory()
+	r.subscriber.Start(d.Entity(), d.Position().Ledger.All())
+	d.Effects().StartEffects()
+	d.Memory().AccountMemory()
 	r.env.Logger.Warn("a daemon was mended", "daemon", id.Origin(), "how", how, "count", fact.Count, "epoch", fact.Epoch)
 	return fact, nil
 }

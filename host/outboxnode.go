@@ -36,21 +36,21 @@ func (o outboxOf) Due(ctx context.Context, id identity.EntityID, p effect.Place,
 	if err != nil {
 		return nil, goneErr(err)
 	}
-	if err := fair.Sleep(ctx, d.Owes()); err != nil {
+	if err := fair.Sleep(ctx, d.Turns().Owes()); err != nil {
 		return nil, err
 	}
 
 	var list []channel.Carriage
 	var last *pending.Ticket
-	err = d.Turn(ctx, func(*fair.Turn) error {
-		if err := d.Going(); err != nil {
+	err = d.Turns().Turn(ctx, func(*fair.Turn) error {
+		if err := d.Turns().Going(); err != nil {
 			none()
 			return err
 		}
-		if list = d.DueFor(p, most, bytes); len(list) == 0 {
+		if list = d.Effects().DueFor(p, most, bytes); len(list) == 0 {
 			none()
 		}
-		last = d.LastTicket()
+		last = d.Position().Last
 		return nil
 	})
 	if err != nil || len(list) == 0 {
@@ -68,7 +68,7 @@ func (o outboxOf) Acknowledge(ctx context.Context, id identity.EntityID, p effec
 	if err != nil {
 		return err
 	}
-	return d.Turn(ctx, func(*fair.Turn) error { return d.Acknowledge(p, list, lost) })
+	return d.Turns().Turn(ctx, func(*fair.Turn) error { return d.Effects().Acknowledge(p, list, lost) })
 }
 
 // PassedOver notes in the daemon's log and in its count of lost events that the receiver
@@ -78,7 +78,7 @@ func (o outboxOf) PassedOver(id identity.EntityID, p effect.Place, n int, why er
 	if err != nil {
 		return
 	}
-	d.LostOfSent(n, p, why)
+	d.Effects().LostOfSent(n, p, why)
 	o.rt.env.Logger.Warn("what a daemon sent was passed over", "daemon", id.Origin(), "to", p, "reason", why)
 }
 
@@ -90,11 +90,11 @@ func (o outboxOf) Credentials(ctx context.Context, id identity.EntityID, p effec
 		return had, err
 	}
 
-	err = d.Turn(ctx, func(*fair.Turn) error {
-		if err := d.Going(); err != nil {
+	err = d.Turns().Turn(ctx, func(*fair.Turn) error {
+		if err := d.Turns().Going(); err != nil {
 			return err
 		}
-		c, err = d.Credentials(p, had)
+		c, err = d.Effects().Credentials(p, had)
 		return err
 	})
 
@@ -142,7 +142,7 @@ func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carr
 	if err != nil {
 		return taken, err
 	}
-	owes := d.OwesBytes()
+	owes := d.Turns().OwesBytes()
 	if owes > longestDebt {
 		return taken, fmt.Errorf("%w: daemon %s has used up its limit internal-bytes", channel.ErrBusy, m.To.Origin())
 	}
@@ -151,12 +151,12 @@ func (o outboxOf) Take(ctx context.Context, via identity.NodeID, m *channel.Carr
 	}
 
 	var t *pending.Ticket
-	err = d.Turn(ctx, func(turn *fair.Turn) (err error) {
-		if err := d.Going(); err != nil {
+	err = d.Turns().Turn(ctx, func(turn *fair.Turn) (err error) {
+		if err := d.Turns().Going(); err != nil {
 			return fmt.Errorf("%w: %w", channel.ErrBusy, err)
 		}
 		var some engine.Taken
-		some, t, err = d.TakeSome(turn, m.From, via, list)
+		some, t, err = d.Effects().TakeSome(turn, m.From, via, list)
 		taken = outbox.Taken(some)
 		if errors.Is(err, engine.ErrNoRoom) {
 			why := channel.ErrNoRoom
@@ -206,12 +206,12 @@ func (o outboxOf) Waits(ctx context.Context, asker, asked identity.EntityID, gon
 	if err := d.Peek(ctx); err != nil {
 		return false, err
 	}
-	if d.Effects() != nil {
-		_, waits = d.Effects().LastCall(asked)
+	if d.Position().Effects != nil {
+		_, waits = d.Position().Effects.LastCall(asked)
 	}
 	d.Unlock()
 	if !waits || !gone {
 		return waits, nil
 	}
-	return true, d.Turn(ctx, func(*fair.Turn) error { return d.EndCallsTo(asked) })
+	return true, d.Turns().Turn(ctx, func(*fair.Turn) error { return d.Effects().EndCallsTo(asked) })
 }

@@ -55,12 +55,12 @@ func (r *Runtime) putIdleAway() {
 	now, well := r.env.Clock().UnixNano(), r.env.Store.Err() == nil
 	for _, d := range all {
 		if d.TryLock() { // else it is busy
-			if d.State() == lifecycle.Running {
-				candidates = append(candidates, candidate{d, d.LastUsed()})
-				d.AccountMemory()
-				d.NoteNear()
-				if well && d.Stale() == nil {
-					d.StoreIfDue(now)
+			if d.Position().State == lifecycle.Running {
+				candidates = append(candidates, candidate{d, d.Position().Used})
+				d.Memory().AccountMemory()
+				d.Upkeep().NoteNear()
+				if well && d.Memory().Stale() == nil {
+					d.Upkeep().StoreIfDue(now)
 				}
 			}
 			d.Unlock()
@@ -78,6 +78,6 @@ func (r *Runtime) putIdleAway() {
 		if !long && !over || r.env.Context.Err() != nil {
 			return
 		}
-		c.d.Passivate()
+		c.d.Memory().Passivate()
 	}
 }

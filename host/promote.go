@@ -32,7 +32,7 @@ func (r Copies) Promote(ctx context.Context, id identity.EntityID, at ChainEnd, 
 		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
 	if d := p.Here; d != nil {
-		return d.Promote(ctx, epoch, func(epoch, sequence uint64, head chain.Hash) error {
+		return d.Upkeep().Promote(ctx, epoch, func(epoch, sequence uint64, head chain.Hash) error {
 			if stands := (ChainEnd{epoch, sequence, head}); stands != at {
 				return fmt.Errorf("%w: %d outputs under epoch %d, not %d under %d", ErrOtherEnd, stands.Sequence, stands.Epoch, at.Sequence, at.Epoch)
 			}

@@ -18,7 +18,7 @@ func (r Quarantine) List(ctx context.Context, id identity.EntityID) ([]daemon.Qu
 	if err != nil {
 		return nil, err
 	}
-	failed, err := d.FailedEvents(ctx)
+	failed, err := d.Upkeep().FailedEvents(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -37,11 +37,11 @@ func (r Quarantine) Retry(ctx context.Context, id identity.EntityID, index uint6
 	if err != nil {
 		return daemon.Result{}, err
 	}
-	if err := d.Enter(ctx, len(q.Payload)); err != nil {
+	if err := d.Mailbox().Enter(ctx, len(q.Payload)); err != nil {
 		return daemon.Result{}, err
 	}
 	var p pending.Event
-	err = d.ApplyAgain(&q, &p)
+	err = d.Upkeep().ApplyAgain(&q, &p)
 	d.Unlock()
 	if err != nil {
 		return daemon.Result{}, err
@@ -62,7 +62,7 @@ func (r Quarantine) Skip(ctx context.Context, id identity.EntityID, index uint64
 	if err := d.Look(ctx); err != nil {
 		return err
 	}
-	t := d.Record(rec)
+	t := d.Turns().Record(rec)
 	d.Unlock()
 	return t.Wait(ctx)
 }
@@ -75,7 +75,7 @@ func (r *Runtime) quarantined(ctx context.Context, id identity.EntityID, index u
 	if err != nil {
 		return nil, engine.FailedEvent{}, err
 	}
-	list, err := d.FailedEvents(ctx)
+	list, err := d.Upkeep().FailedEvents(ctx)
 	if err != nil {
 		return nil, engine.FailedEvent{}, err
 	}

@@ -96,5 +96,5 @@ func (r Daemons) Query(ctx context.Context, id identity.EntityID, payload []byte
 	if err != nil {
 		return daemon.Answer{}, err
 	}
-	return d.Query(ctx, payload)
+	return d.Mailbox().Query(ctx, payload)
 }

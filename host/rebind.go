@@ -18,7 +18,7 @@ func (r *Runtime) tellBound(c migration.Conn, id identity.EntityID) {
 		return
 	}
 	d.Lock()
-	list := d.Ledger().All()
+	list := d.Position().Ledger.All()
 	d.Unlock()
 	if len(list) == 0 {
 		return

@@ -21,10 +21,10 @@ func (r Daemons) Regrant(ctx context.Context, id identity.EntityID, added, revok
 	if err != nil {
 		return effect.Grants{}, err
 	}
-	if err := d.Admit(ctx); err != nil {
+	if err := d.Mailbox().Admit(ctx); err != nil {
 		return effect.Grants{}, err
 	}
-	now, t, err := d.Regrant(added, revoked)
+	now, t, err := d.Upkeep().Regrant(added, revoked)
 	d.Unlock()
 	if err != nil {
 		return effect.Grants{}, err

@@ -34,13 +34,13 @@ func (r Daemons) SetLimits(ctx context.Context, id identity.EntityID, change map
 	if err != nil {
 		return daemon.Info{}, err
 	}
-	if err := d.RelimitStill(ctx, change); err != nil {
+	if err := d.Upkeep().RelimitStill(ctx, change); err != nil {
 		return daemon.Info{}, fmt.Errorf("setting limits of daemon %s: %w", id.Origin(), err)
 	}
 	r.rt.env.Logger.Info("limits set", "daemon", id.Origin(), "name", d.Name(), "limits", change)
 	if _, named := change["history"]; named {
 		d.Lock()
-		d.TrimNow()
+		d.Upkeep().TrimNow()
 		d.Unlock()
 	}
 	return d.Info(), nil

@@ -42,7 +42,7 @@ func (r Migrations) Unsettled() []Unsettled {
 	for _, in := range arrivals {
 		in.mu.Lock()
 		if in.at.Phase() == migration.Pending {
-			out = append(out, Unsettled{Entity: in.offer.Entity, Name: in.offer.Name, Peer: in.from, Epoch: in.offer.Epoch + 1, Sequence: in.d.Head().Sequence})
+			out = append(out, Unsettled{Entity: in.offer.Entity, Name: in.offer.Name, Peer: in.from, Epoch: in.offer.Epoch + 1, Sequence: in.d.Position().Head.Sequence})
 		}
 		in.mu.Unlock()
 	}
@@ -93,8 +93,8 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	} else {
 		key = key.Clone()
 	}
-	d.SetKey(key)
-	fact, b, err := d.RepairFact(chain.MendClaim, in.offer.Epoch+2)
+	d.Making().SetKey(key)
+	fact, b, err := d.Upkeep().RepairFact(chain.MendClaim, in.offer.Epoch+2)
 	if err != nil {
 		return chain.Mended{}, err
 	}
@@ -104,7 +104,7 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	}
 	here := false
 	defer func() { back(here) }()
-	rec, err := d.EncodeRecord()
+	rec, err := d.Making().EncodeRecord()
 	if err != nil {
 		return chain.Mended{}, err
 	}
@@ -114,15 +114,15 @@ func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
 	if err := r.env.Store.Commit(b); err != nil {
 		return chain.Mended{}, err
 	}
-	d.GoOn(fact.Epoch)
+	d.Making().GoOn(fact.Epoch)
 	r.table.Activate(in, d)
 	here = true
 	if err := in.step(migration.Overruled, migration.Operator); err != nil {
 		return chain.Mended{}, err
 	}
 	d.Resume()
-	r.subscriber.Start(d.Entity(), d.Ledger().All())
-	d.AccountMemory()
+	r.subscriber.Start(d.Entity(), d.Position().Ledger.All())
+	d.Memory().AccountMemory()
 	r.env.Logger.Warn("a daemon was claimed; its source must not come back with it", "daemon", id.Origin(), "source", in.from, "epoch", fact.Epoch)
 	return fact, nil
 }

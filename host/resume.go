@@ -30,11 +30,11 @@ func (r *Runtime) recoverOutgoing() error {
 			return fmt.Errorf("%w: daemon %s was released and is not there", store.ErrCorrupt, id.Origin())
 		}
 		d.Lock()
-		if d.State().Serves() {
+		if d.Position().State.Serves() {
 			d.Pause()
 		}
 		d.Unlock()
-		d.BeginMove()
+		d.Moves().BeginMove()
 		m, err := r.departures.Resume(subjectOf(r, d), rec, r.cluster != nil)
 		if err != nil {
 			return err
@@ -63,16 +63,16 @@ func (r *Runtime) recoverIncoming(ctx context.Context) error {
 	for id, rec := range records {
 		in := &incoming{rt: r, env: r.env, from: rec.From, offer: rec.Offer, done: make(chan struct{}), at: migration.ResumeTarget(), named: rec.Named}
 		d := engine.New(r.daemons, id, rec.Offer.Kind, canon.OrNil(rec.Offer.Module))
-		d.Identify(rec.Offer.Name, identity.PublicOnly(id))
+		d.Making().Identify(rec.Offer.Name, identity.PublicOnly(id))
 		in.d = d
 		d.Lock()
-		err := d.StoredLimits()
+		err := d.Making().StoredLimits()
 		if err == nil {
 			in.lasting, err = stored.Facts(r.env.Store, id)
 		}
 		if err == nil {
-			d.TakeFacts(in.lasting)
-			err = d.RebuildWith(ctx, nil)
+			d.Making().TakeFacts(in.lasting)
+			err = d.Making().RebuildWith(ctx, nil)
 		}
 		d.Unlock()
 		if err != nil {

@@ -54,11 +54,11 @@ func (r *Runtime) recoverDaemons(ctx context.Context) error {
 			r.env.Logger.Warn("a daemon's name looks like an id: write name: before it", "daemon", id.Origin(), "name", d.Name())
 		}
 		rec, ok := passive[id]
-		if ok && d.State() == lifecycle.Migrating {
-			d.LoadPassive(&rec)
-			d.RecoverLedger()
-			d.RecoverEffects()
-		} else if d.State() == lifecycle.Migrating {
+		if ok && d.Position().State == lifecycle.Migrating {
+			d.Memory().LoadPassive(&rec)
+			d.Making().RecoverLedger()
+			d.Making().RecoverEffects()
+		} else if d.Position().State == lifecycle.Migrating {
 			active = append(active, d)
 		}
 		r.table.Put(d)
@@ -84,7 +84,7 @@ func (r *Runtime) reviveAll(ctx context.Context, daemons []*engine.Daemon) {
 			for d := range next {
 				r.revive(ctx, d)
 				if r.idle.Limit > 0 && r.idle.Bytes.Load() > r.idle.Limit {
-					d.Passivate()
+					d.Memory().Passivate()
 				}
 				r.progress.done.Add(1)
 			}
@@ -107,5 +107,5 @@ func (r *Runtime) reviveAll(ctx context.Context, daemons []*engine.Daemon) {
 func (r *Runtime) revive(ctx context.Context, d *engine.Daemon) {
 	d.Lock()
 	defer d.Unlock()
-	d.Revive(ctx)
+	d.Making().Revive(ctx)
 }

@@ -346,7 +346,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	}
 	daemons, waiting := r.table.Empty(err == nil) // nobody is left to ask of migrations
 	for _, d := range daemons {
-		err = errors.Join(err, d.PutAway(ctx))
+		err = errors.Join(err, d.Memory().PutAway(ctx))
 	}
 	for _, in := range waiting {
 		in.shutDown()

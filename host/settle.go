@@ -93,8 +93,8 @@ func (in *incoming) activate(rel *migration.Release) error {
 	d, o := in.d, &in.offer
 	d.Lock()
 	defer d.Unlock()
-	head := d.HeadHash()
-	if rel.Migration != o.Migration || rel.Entity != o.Entity || rel.Epoch != o.Epoch+1 || rel.Sequence != d.Head().Sequence || !bytes.Equal(rel.Head, head[:]) {
+	head := d.Position().HeadHash
+	if rel.Migration != o.Migration || rel.Entity != o.Entity || rel.Epoch != o.Epoch+1 || rel.Sequence != d.Position().Head.Sequence || !bytes.Equal(rel.Head, head[:]) {
 		return migration.Failf(migration.ProtocolError, "the release is not of the daemon that was prepared")
 	}
 	check, err := in.terms().HandedOver(rel, head)
@@ -105,7 +105,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if err != nil {
 		return err
 	}
-	d.SetKey(key)
+	d.Making().SetKey(key)
 	went, back, err := in.rt.table.Returns(o.Entity)
 	if err != nil {
 		return migration.Failf(migration.StoreFailed, "%v", err)
@@ -121,17 +121,17 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if err := in.step(migration.Released, migration.Source); err != nil {
 		return err
 	}
-	if of, ok := d.Code().(moving.Memory); ok {
+	if of, ok := d.Position().Code.(moving.Memory); ok {
 		of.Thaw()
 	}
 	d.Resume()
 	in.rt.cluster.lookSoon()
-	in.rt.subscriber.Start(d.Entity(), d.Ledger().All())
-	d.StartEffects()
-	d.AccountMemory()
+	in.rt.subscriber.Start(d.Entity(), d.Position().Ledger.All())
+	d.Effects().StartEffects()
+	d.Memory().AccountMemory()
 	in.rt.meters.moved(o.Kind, "target", nil)
-	in.env.Notify(daemon.Notification{Topic: daemon.Came, Entity: d.Entity(), Name: d.Name(), Kind: d.Kind(), Epoch: d.Epoch(), Peer: in.from})
-	in.env.Logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.Epoch())
+	in.env.Notify(daemon.Notification{Topic: daemon.Came, Entity: d.Entity(), Name: d.Name(), Kind: d.Kind(), Epoch: d.Position().Epoch, Peer: in.from})
+	in.env.Logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.Position().Epoch)
 	return nil
 }
 
@@ -145,7 +145,7 @@ func (in *incoming) key(rel *migration.Release) (*identity.KeyPair, error) {
 	if err != nil {
 		return nil, migration.Failf(migration.IdentityTransportFailed, "%v", err)
 	}
-	head := in.d.Head()
+	head := in.d.Position().Head
 	key, err := env.Open(in.env.Node, head.Bytes(), in.offer.Entity)
 	if err != nil {
 		return nil, migration.Failf(migration.IdentityTransportFailed, "%v", err)
@@ -157,7 +157,7 @@ func (in *incoming) key(rel *migration.Release) (*identity.KeyPair, error) {
 // d.mu.
 func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.Tombstone) error {
 	d, id := in.d, in.offer.Entity
-	move, err := journal.Encode(&journal.Move{From: in.from, To: in.env.Self, Epoch: rel.Epoch, Time: d.Now(), Checkpoint: hand.Checkpoint()})
+	move, err := journal.Encode(&journal.Move{From: in.from, To: in.env.Self, Epoch: rel.Epoch, Time: d.Turns().Now(), Checkpoint: hand.Checkpoint()})
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.
 	if in.memory != nil { // else it came before this node's last start
 		root = in.memory.Sum()
 	}
-	facts, err := d.ReceiptFacts(rel.Migration, in.from, in.env.Self, rel, root)
+	facts, err := d.Moves().ReceiptFacts(rel.Migration, in.from, in.env.Self, rel, root)
 	if err != nil {
 		return err
 	}
@@ -178,26 +178,26 @@ func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.
 		return err
 	}
 	if in.env.Store != nil {
-		rec, err := d.EncodeRecord()
+		rec, err := d.Making().EncodeRecord()
 		if err != nil {
 			return err
 		}
 		b.Put(store.Daemons, id[:], rec)
-		b.Append(id, d.NextIndex(), move)
+		b.Append(id, d.Position().Next, move)
 		b.Delete(store.Incoming, id[:])
 		b.Delete(store.Meta, snapshot.ArrivingKey(id))
 		went.Raise(b, id)
-		if d.Key().CanSign() {
+		if d.Position().Key.CanSign() {
 			b.Delete(store.Meta, stored.KeptKey(id)) // it is the daemon's again
 		}
-		b.Generation = d.Generation()
+		b.Generation = d.Position().Generation
 		if err := in.env.Store.Commit(b); err != nil {
 			return migration.Failf(migration.StoreFailed, "%v", err)
 		}
 	}
 	in.rt.losses.Show(id, in.lasting)
 	check := hand.Checkpoint()
-	d.HasCome(rel.Epoch, &check, in.env.Store != nil)
+	d.Making().HasCome(rel.Epoch, &check, in.env.Store != nil)
 	return nil
 }
 
@@ -337,7 +337,7 @@ func (r *Runtime) takeRelease(from identity.NodeID, c migration.Conn, rel *migra
 		if err := in.activate(rel); err != nil {
 			return err
 		}
-	case d != nil && d.OwnsUnder(rel.Epoch), t.Epoch >= rel.Epoch:
+	case d != nil && d.Moves().OwnsUnder(rel.Epoch), t.Epoch >= rel.Epoch:
 	default:
 		return migration.Failf(migration.StateFailed, "node %s holds nothing of daemon %s for migration %x", r.env.Self, rel.Entity.Origin(), rel.Migration)
 	}

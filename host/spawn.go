@@ -122,14 +122,14 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 		return daemon.Info{}, err
 	}
 	d := engine.New(r.daemons, id, req.Kind, digest)
-	d.Identify(req.Name, key)
-	d.ForEvents(append([]byte(nil), req.Config...), code, req.Identity == nil)
+	d.Making().Identify(req.Name, key)
+	d.Making().ForEvents(append([]byte(nil), req.Config...), code, req.Identity == nil)
 	own, err := r.ownLimits(req, from, fork)
 	if err != nil {
 		return daemon.Info{}, err
 	}
-	d.LimitTo(own)
-	d.RaiseEpoch(req.Epoch)
+	d.Making().LimitTo(own)
+	d.Making().RaiseEpoch(req.Epoch)
 	if err := req.Grants.Check(); err != nil {
 		return daemon.Info{}, err
 	}
@@ -139,7 +139,7 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 	r.cluster.attach(d, leader.Beginning{Unclaimed: true})
 	err = r.reserve(d)
 	if made && errors.Is(err, daemon.ErrNameTaken) { // by an origin that begins alike
-		d.Rename(fmt.Sprintf("%s-%s", daemon.NameStem(req.Kind), id.Origin()))
+		d.Making().Rename(fmt.Sprintf("%s-%s", daemon.NameStem(req.Kind), id.Origin()))
 		err = r.reserve(d)
 	}
 	if err != nil {
@@ -158,9 +158,9 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 		return daemon.Info{}, err
 	}
 	d.Resume()
-	r.subscriber.Start(d.Entity(), d.Ledger().All())
-	d.StartEffects()
-	d.AccountMemory()
+	r.subscriber.Start(d.Entity(), d.Position().Ledger.All())
+	d.Effects().StartEffects()
+	d.Memory().AccountMemory()
 	if err := r.ready(); err != nil { // Shutdown has swept, or will not see d
 		return daemon.Info{}, errors.Join(err, r.abandon(d, err))
 	}
@@ -176,16 +176,16 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *engine.Daemon, factory da
 		if fork != nil {
 			return r.beginFork(ctx, d, factory, fork)
 		}
-		lasting, err := d.Begin(ctx, factory, from, req.Grants)
+		lasting, err := d.Making().Begin(ctx, factory, from, req.Grants)
 		if err == nil {
 			r.losses.Show(d.Entity(), lasting)
 		}
 		return err
 	}
-	if d.Leader() == nil {
+	if d.Cluster().Leader() == nil {
 		return begin()
 	}
-	epoch := d.Epoch()
+	epoch := d.Position().Epoch
 	if from != nil {
 		epoch = max(epoch, from.Header.Epoch+1)
 	}
@@ -193,7 +193,7 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *engine.Daemon, factory da
 	if err != nil {
 		return fmt.Errorf("making daemon %s known to the cluster: %w", d.Entity().Origin(), err)
 	}
-	d.SetEpoch(e.Epoch)
+	d.Making().SetEpoch(e.Epoch)
 	if err := begin(); err != nil {
 		return errors.Join(err, r.cluster.directory.Delete(ctx, e))
 	}
@@ -260,13 +260,13 @@ func (r *Runtime) reserve(d *engine.Daemon) error {
 // is called. It needs d.mu.
 func (r *Runtime) goOnAbove(d *engine.Daemon, given bool) (back func(), err error) {
 	if given {
-		d.RaiseEpoch(r.table.Lowest())
+		d.Making().RaiseEpoch(r.table.Lowest())
 	}
 	t, settled, err := r.table.Returns(d.Entity())
 	if err != nil {
 		return nil, err
 	}
-	d.RaiseEpoch(t.Epoch + 1)
+	d.Making().RaiseEpoch(t.Epoch + 1)
 	d.Show()
 	return func() { settled(false) }, nil
 }
@@ -279,9 +279,9 @@ func (r *Runtime) abandon(d *engine.Daemon, why error) error {
 	if r.env.Store == nil || d.Kind() == "" {
 		return nil
 	}
-	t := table.Tombstone{Node: r.env.Self, Epoch: d.Epoch(), Time: r.env.Clock().UnixNano(), Stopped: true}
+	t := table.Tombstone{Node: r.env.Self, Epoch: d.Position().Epoch, Time: r.env.Clock().UnixNano(), Stopped: true}
 	var b store.Batch
-	d.Forget(&b)
+	d.Making().Forget(&b)
 	if err := t.Bury(&b, d.Entity()); err != nil { // it may have signed something
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 // sealed to this node where it has a private key. A stateless daemon has no
 // snapshot: nil, nil. ErrNotPortable where the state cannot be captured.
 func (r *Runtime) Snapshot(ctx context.Context, id identity.EntityID) (*snapshot.Snapshot, error) {
-	return r.snapshotAs(ctx, id, (*engine.Daemon).Form)
+	return r.snapshotAs(ctx, id, func(d *engine.Daemon) snapshot.Form { return d.Image().Form() })
 }
 
 // SnapshotGiven is Snapshot with the state as the daemon's own code gives it
@@ -33,7 +33,7 @@ func (r *Runtime) snapshotAs(ctx context.Context, id identity.EntityID, form fun
 	if err := d.Look(ctx); err != nil {
 		return nil, err
 	}
-	s, last, err := d.SignedSnapshot(form(d))
+	s, last, err := d.Image().SignedSnapshot(form(d))
 	d.Unlock()
 	if err != nil || s == nil {
 		return nil, err

@@ -22,12 +22,12 @@ func movedBy(t table.Tombstone, id identity.EntityID) daemon.Moved {
 // grave is the batch that replaces the daemon by a tombstone. It needs d.mu.
 func (r *Runtime) grave(d *engine.Daemon, t table.Tombstone) (*store.Batch, error) {
 	b := &store.Batch{}
-	d.Forget(b)
+	d.Making().Forget(b)
 	if err := t.Bury(b, d.Entity()); err != nil {
 		return nil, err
 	}
 	if word := r.lastWord(d, t.Stopped); word != nil {
-		if err := evidence.PutLastWord(b, d.Entity(), word, d.Head(), d.HeadPayload()); err != nil {
+		if err := evidence.PutLastWord(b, d.Entity(), word, d.Position().Head, d.Position().HeadPayload); err != nil {
 			r.env.Logger.Error("keeping a daemon's last word", "daemon", d.Entity().Origin(), "error", err)
 		}
 	}
@@ -102,21 +102,21 @@ func (r *Runtime) remove(ctx context.Context, id identity.EntityID) error {
 	if err != nil {
 		return err
 	}
-	if !d.BeginMove() {
+	if !d.Moves().BeginMove() {
 		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
-	defer d.EndMove()
+	defer d.Moves().EndMove()
 	if err := d.LockContext(ctx); err != nil {
 		return err
 	}
 	defer d.Unlock()
-	if d.State() == lifecycle.Moved {
-		return d.Gone()
+	if d.Position().State == lifecycle.Moved {
+		return d.Position().Gone
 	}
 	if err := r.cluster.disown(ctx, d); err != nil {
 		return err
 	}
-	t := table.Tombstone{Node: r.env.Self, Epoch: d.Epoch(), Time: r.env.Clock().UnixNano(), Stopped: true}
+	t := table.Tombstone{Node: r.env.Self, Epoch: d.Position().Epoch, Time: r.env.Clock().UnixNano(), Stopped: true}
 	grave, err := r.grave(d, t)
 	if err != nil {
 		return err

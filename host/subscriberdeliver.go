@@ -21,25 +21,25 @@ func (o subscriberOf) Deliver(ctx context.Context, id, source identity.EntityID,
 	r := o.rt
 	var t *pending.Ticket
 	err = r.hear(ctx, id, source, func(d *engine.Daemon, b *channel.Binding, turn *fair.Turn) error {
-		d.Gather()
+		d.Turns().Gather()
 		before, internal := b.Cursor, false
 		err := channel.Each(first, events, func(ev channel.Event) error {
 			switch {
 			case ev.Sequence != b.Cursor+1:
 				return nil // it has it, or is behind by more
-			case b.Cursor > before && d.TurnOver(turn):
+			case b.Cursor > before && d.Turns().TurnOver(turn):
 				return errTurnOver
 			}
 
 			internal = internal || r.isDaemon(ev.From)
-			return d.ApplyChannel(b, &engine.Input{Event: daemon.Event{Sender: source, Number: ev.Sequence, Channel: b.Channel, Kind: daemon.EventChannel, From: ev.From, Payload: ev.Payload}})
+			return d.Subscriptions().ApplyChannel(b, &engine.Input{Event: daemon.Event{Sender: source, Number: ev.Sequence, Channel: b.Channel, Kind: daemon.EventChannel, From: ev.From, Payload: ev.Payload}})
 		})
 		if errors.Is(err, errTurnOver) {
 			err = nil // the caller comes again with what is left
 		}
-		cursor, t = b.Cursor, d.Flush()
+		cursor, t = b.Cursor, d.Turns().Flush()
 		if internal {
-			d.CountTurn()
+			d.Turns().CountTurn()
 		}
 		return err
 	})
@@ -56,12 +56,12 @@ func (o subscriberOf) DeliverGap(ctx context.Context, id, source identity.Entity
 	var t *pending.Ticket
 	err = r.hear(ctx, id, source, func(d *engine.Daemon, b *channel.Binding, _ *fair.Turn) error {
 		if b.Cursor >= last {
-			cursor, t = b.Cursor, d.LastTicket()
+			cursor, t = b.Cursor, d.Position().Last
 			return nil
 		}
-		d.Gather()
-		err := d.ApplyChannel(b, &engine.Input{Event: daemon.Event{Sender: source, Number: last, Channel: b.Channel, Kind: daemon.EventGap, Payload: gapPayload(b.Cursor+1, last)}})
-		cursor, t = b.Cursor, d.Flush()
+		d.Turns().Gather()
+		err := d.Subscriptions().ApplyChannel(b, &engine.Input{Event: daemon.Event{Sender: source, Number: last, Channel: b.Channel, Kind: daemon.EventGap, Payload: gapPayload(b.Cursor+1, last)}})
+		cursor, t = b.Cursor, d.Turns().Flush()
 		return err
 	})
 
@@ -74,14 +74,14 @@ func (o subscriberOf) DeliverGap(ctx context.Context, id, source identity.Entity
 func (o subscriberOf) Rebind(ctx context.Context, id, old identity.EntityID, accepted *channel.Accepted) error {
 	return o.rt.hear(ctx, id, old, func(d *engine.Daemon, b *channel.Binding, _ *fair.Turn) error {
 		b.Source, b.Cursor = accepted.Source, accepted.After
-		rec, err := journal.Encode(&journal.Bind{Binding: *b, Time: d.Now()})
+		rec, err := journal.Encode(&journal.Bind{Binding: *b, Time: d.Turns().Now()})
 		if err != nil {
 			return err
 		}
-		d.Gather()
-		d.RecordLedger(rec)
-		err = d.Process(&engine.Input{Event: daemon.Event{Sender: b.Source, Number: b.Cursor, Channel: b.Channel, Kind: daemon.EventGap, Payload: gapPayload(0, 0)}, Once: true}, d.Now(), new(pending.Event))
-		d.Flush()
+		d.Turns().Gather()
+		d.Subscriptions().RecordLedger(rec)
+		err = d.Turns().Process(&engine.Input{Event: daemon.Event{Sender: b.Source, Number: b.Cursor, Channel: b.Channel, Kind: daemon.EventGap, Payload: gapPayload(0, 0)}, Once: true}, d.Turns().Now(), new(pending.Event))
+		d.Turns().Flush()
 		return err
 	})
 }
@@ -95,14 +95,14 @@ func (r *Runtime) hear(ctx context.Context, id identity.EntityID, source identit
 	if err != nil {
 		return err
 	}
-	if err := fair.Sleep(ctx, min(d.OwesBytes(), longestDebt)); err != nil {
+	if err := fair.Sleep(ctx, min(d.Turns().OwesBytes(), longestDebt)); err != nil {
 		return err
 	}
-	return d.Turn(ctx, func(t *fair.Turn) error {
-		if err := d.Going(); err != nil {
+	return d.Turns().Turn(ctx, func(t *fair.Turn) error {
+		if err := d.Turns().Going(); err != nil {
 			return err
 		}
-		b := d.Ledger().From(source)
+		b := d.Position().Ledger.From(source)
 		if b == nil {
 			return subscriber.ErrNotSubscribed
 		}

@@ -29,7 +29,7 @@ func (o subscriberOf) Change(ctx context.Context, id identity.EntityID, publishe
 		return nil, nil, err
 	}
 
-	return d.BeginBinding(ctx, publisher, name, add)
+	return d.Subscriptions().BeginBinding(ctx, publisher, name, add)
 }
 
 // Bind records a subscription, durably.
@@ -38,7 +38,7 @@ func (o subscriberOf) Bind(ctx context.Context, id identity.EntityID, b channel.
 	if err != nil {
 		return err
 	}
-	t, err := d.Bind(ctx, b, keep)
+	t, err := d.Subscriptions().Bind(ctx, b, keep)
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (o subscriberOf) Unbind(ctx context.Context, id identity.EntityID, publishe
 	if err != nil {
 		return err
 	}
-	t, err := d.Unbind(ctx, publisher, name)
+	t, err := d.Subscriptions().Unbind(ctx, publisher, name)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (o subscriberOf) Bindings(id identity.EntityID) ([]channel.Binding, error) 
 	if err != nil {
 		return nil, err
 	}
-	return d.Bindings()
+	return d.Subscriptions().Bindings()
 }
 
 // Residence is the daemon's word that it is on this node; nil where its key is
@@ -78,10 +78,10 @@ func (o subscriberOf) Residence(ctx context.Context, id identity.EntityID) ([]by
 		return nil, err
 	}
 	defer d.Unlock()
-	if !d.Key().CanSign() {
+	if !d.Position().Key.CanSign() {
 		return nil, nil
 	}
-	return channel.NewResidence(d.Key(), o.rt.env.Self, d.Epoch())
+	return channel.NewResidence(d.Position().Key, o.rt.env.Self, d.Position().Epoch)
 }
 
 // startAllSubscriptions goes on with those of all daemons that serve here.
@@ -93,8 +93,8 @@ func (r *Runtime) startAllSubscriptions() {
 			continue // they go on when it is read
 		}
 		d.Lock()
-		list := d.Ledger().All()
-		serves := d.State().Serves()
+		list := d.Position().Ledger.All()
+		serves := d.Position().State.Serves()
 		d.Unlock()
 		if serves {
 			r.subscriber.Start(d.Entity(), list)

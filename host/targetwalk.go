@@ -133,7 +133,7 @@ func (r *Runtime) takeNew(ctx context.Context, from identity.NodeID, c migration
 	in := &incoming{rt: r, env: r.env, from: from, offer: *offer, done: make(chan struct{}), at: migration.NewTarget(), walking: make(chan struct{}), cut: c.Abort, began: r.env.Clock()}
 	in.bare, in.public = bare != nil && !bare.PublicOnly, bare != nil && bare.PublicOnly
 	in.room.Of(r.arriving, from)
-	in.memory = target.NewMemory(&in.offer, func() daemon.Daemon { return in.d.Code() })
+	in.memory = target.NewMemory(&in.offer, func() daemon.Daemon { return in.d.Position().Code })
 	var err error
 	in.needs, err = r.admit(in)
 	return in, err
@@ -199,8 +199,8 @@ func (w *targetWalk) restore() error {
 	if err := in.signal(migration.Restored, migration.Target); err != nil {
 		return err
 	}
-	head := in.d.HeadHash()
-	return w.c.Send(&migration.Ready{Sequence: in.d.Head().Sequence, Head: head[:], Root: in.memory.Sum()})
+	head := in.d.Position().HeadHash
+	return w.c.Send(&migration.Ready{Sequence: in.d.Position().Head.Sequence, Head: head[:], Root: in.memory.Sum()})
 }
 
 // replay follows what the source did meanwhile, to its end.
@@ -219,8 +219,8 @@ func (w *targetWalk) prepare() error {
 // source may not have heard it, it is asked.
 func (w *targetWalk) await() error {
 	d := w.in.d
-	head := d.HeadHash()
-	if err := w.c.Send(&migration.Prepared{Sequence: d.Head().Sequence, Applied: d.Applied(), Head: head[:], Root: w.in.memory.Sum()}); err != nil {
+	head := d.Position().HeadHash
+	if err := w.c.Send(&migration.Prepared{Sequence: d.Position().Head.Sequence, Applied: d.Position().Applied, Head: head[:], Root: w.in.memory.Sum()}); err != nil {
 		w.in.inDoubt()
 		return nil
 	}
@@ -256,7 +256,7 @@ func (in *incoming) submit(b *store.Batch, done func(error)) error {
 		return target.ErrPushedOut
 	}
 	if in.d != nil {
-		b.Generation = in.d.Generation()
+		b.Generation = in.d.Position().Generation
 	}
 	in.env.Store.Submit(b, done)
 	return nil

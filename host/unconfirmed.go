@@ -63,19 +63,19 @@ func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *engine
 	if h = r.holds.Of(id); h == nil {
 		return nil, nil, nil, fmt.Errorf("%w: %s", daemon.ErrNotHeld, id.Origin())
 	}
-	if !d.BeginMove() {
+	if !d.Moves().BeginMove() {
 		return nil, nil, nil, fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 	}
 	if err := d.LockContext(ctx); err != nil {
-		d.EndMove()
+		d.Moves().EndMove()
 		return nil, nil, nil, err
 	}
 	end = func() {
 		d.Unlock()
-		d.EndMove()
+		d.Moves().EndMove()
 	}
-	if err = d.Wake(ctx); err == nil && d.State() != lifecycle.Running {
-		if err = d.Gone(); err == nil {
+	if err = d.Memory().Wake(ctx); err == nil && d.Position().State != lifecycle.Running {
+		if err = d.Position().Gone; err == nil {
 			err = fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, id.Origin())
 		}
 	}
@@ -107,7 +107,7 @@ func (r Unconfirmed) Confirm(ctx context.Context, id identity.EntityID) (chain.M
 		return chain.Mended{}, err
 	}
 	defer end()
-	fact, b, err := d.RepairFact(chain.MendConfirm, max(d.Epoch(), h.Epoch)+1)
+	fact, b, err := d.Upkeep().RepairFact(chain.MendConfirm, max(d.Position().Epoch, h.Epoch)+1)
 	if err != nil {
 		return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 	}
@@ -117,14 +117,14 @@ func (r Unconfirmed) Confirm(ctx context.Context, id identity.EntityID) (chain.M
 			return chain.Mended{}, fmt.Errorf("confirming daemon %s: %w", id.Origin(), err)
 		}
 	}
-	d.GoOn(fact.Epoch)
+	d.Making().GoOn(fact.Epoch)
 	r.rt.holds.Drop(id)
 	d.Show()
 	r.rt.env.Logger.Warn("an operator confirmed a held daemon: this copy goes on, and what any other has beyond it is lost", "daemon", id.Origin(), "name", d.Name(),
 		"was held for", h.Why, "sequence", fact.After, "epoch", fact.Epoch)
 	d.Notify(daemon.WasMended, chain.MendConfirm.String())
-	r.rt.subscriber.Start(id, d.Ledger().All())
-	d.StartEffects()
+	r.rt.subscriber.Start(id, d.Position().Ledger.All())
+	d.Effects().StartEffects()
 	r.rt.cluster.again(d)
 	return fact, nil
 }
@@ -148,8 +148,8 @@ func (r Unconfirmed) Yield(ctx context.Context, id identity.EntityID) (chain.Men
 	if h.Node == r.rt.env.Self {
 		return r.rt.leaveToTwin(d, h, twin)
 	}
-	fact := chain.Mended{How: chain.MendDrop, After: d.Head().Sequence, Epoch: max(d.Epoch(), h.Epoch)}
-	if d.Leader() != nil {
+	fact := chain.Mended{How: chain.MendDrop, After: d.Position().Head.Sequence, Epoch: max(d.Position().Epoch, h.Epoch)}
+	if d.Cluster().Leader() != nil {
 		fact.Epoch, err = r.rt.cluster.yield(ctx, d, h.Node)
 		return fact, err
 	}
@@ -158,7 +158,7 @@ func (r Unconfirmed) Yield(ctx context.Context, id identity.EntityID) (chain.Men
 	if err != nil {
 		return chain.Mended{}, err
 	}
-	if err := r.rt.keepEvidence(d.Entity(), d.Epoch(), fmt.Sprintf("yielded to node %s", h.Node)); err != nil {
+	if err := r.rt.keepEvidence(d.Entity(), d.Position().Epoch, fmt.Sprintf("yielded to node %s", h.Node)); err != nil {
 		return chain.Mended{}, err
 	}
 	if err := r.rt.bury(d, t, grave); err != nil {

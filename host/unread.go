@@ -62,7 +62,7 @@ func (r *Runtime) putOff(active []*engine.Daemon) (now []*engine.Daemon, err err
 			now = append(now, d)
 			continue
 		}
-		d.LeaveUnread(stands[i])
+		d.Making().LeaveUnread(stands[i])
 		r.reading.Add(d)
 	}
 	return now, nil
@@ -123,20 +123,20 @@ func (r *Runtime) read(ctx context.Context, d *engine.Daemon) {
 		d.Unlock()
 		return
 	}
-	d.Revive(ctx)
+	d.Making().Revive(ctx)
 	r.progress.done.Add(1)
-	serves := d.State() == lifecycle.Running
+	serves := d.Position().State == lifecycle.Running
 	if serves {
-		d.StartEffects()
+		d.Effects().StartEffects()
 	}
-	list := d.Ledger().All()
+	list := d.Position().Ledger.All()
 	d.Unlock()
 	r.cluster.wasRead(d)
 	if serves {
 		r.subscriber.Start(d.Entity(), list)
 	}
 	if r.idle.Limit > 0 && r.idle.Bytes.Load() > r.idle.Limit {
-		d.Passivate()
+		d.Memory().Passivate()
 	}
 }
 

@@ -27,15 +27,15 @@ func (r *Runtime) Upgrade(ctx context.Context, id identity.EntityID, digest [32]
 	if err != nil {
 		return daemon.Info{}, err
 	}
-	if !d.BeginMove() {
+	if !d.Moves().BeginMove() {
 		return daemon.Info{}, fmt.Errorf("%w: it is on its way to another node", daemon.ErrCannotUpgrade)
 	}
-	defer d.EndMove()
+	defer d.Moves().EndMove()
 	if err := d.Look(ctx); err != nil {
 		return daemon.Info{}, err
 	}
-	err = d.Upgrade(ctx, guest.NewFactory(m))
-	last := d.LastTicket()
+	err = d.Upkeep().Upgrade(ctx, guest.NewFactory(m))
+	last := d.Position().Last
 	d.Unlock()
 	if err == nil {
 		err = last.Wait(ctx) // until its standbys have it
@@ -55,7 +55,7 @@ func (r *Runtime) RollBack(ctx context.Context, id identity.EntityID) (daemon.In
 	if err := d.Peek(ctx); err != nil {
 		return daemon.Info{}, err
 	}
-	previous := d.PreviousModule()
+	previous := d.Position().Previous
 	d.Unlock()
 	if len(previous) != 32 {
 		return daemon.Info{}, fmt.Errorf("%w: it was not upgraded", daemon.ErrCannotUpgrade)

@@ -19,11 +19,11 @@ import (
 func (r *Runtime) lastWord(d *engine.Daemon, stopped bool) *chain.Checkpoint {
 	check := &chain.Checkpoint{}
 	if stopped {
-		if d.State() == lifecycle.Passive || d.Head().Sequence == 0 {
+		if d.Position().State == lifecycle.Passive || d.Position().Head.Sequence == 0 {
 			return nil // its key is not at hand, or it said nothing
 		}
-		check = d.CheckpointFor(chain.PurposeExport, d.Epoch())
-		if err := check.Sign(d.Key()); err != nil {
+		check = d.Image().CheckpointFor(chain.PurposeExport, d.Position().Epoch)
+		if err := check.Sign(d.Position().Key); err != nil {
 			return nil
 		}
 	} else {
@@ -149,9 +149,9 @@ func (r *Runtime) suspectSnapshot(s *snapshot.Snapshot) error {
 		return r.evidence.Compare(id, w.Source, snapshotSource(s))
 	}
 	d.Lock()
-	end, last := d.NextIndex(), d.LastTicket()
-	word := d.CheckpointFor(chain.PurposeExport, d.Epoch())
-	err := word.Sign(d.Key()) // leaves it empty where the key is not at hand
+	end, last := d.Position().Next, d.Position().Last
+	word := d.Image().CheckpointFor(chain.PurposeExport, d.Position().Epoch)
+	err := word.Sign(d.Position().Key) // leaves it empty where the key is not at hand
 	d.Unlock()
 	if err != nil {
 		return err

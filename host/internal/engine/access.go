@@ -5,14 +5,11 @@ import (
 	"time"
 
 	"wasmhost.example/host/chain"
-	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/effect"
 	"wasmhost.example/host/fair"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/moving"
-	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/internal/tally"
 	"wasmhost.example/host/internal/textlog"
@@ -32,64 +29,12 @@ func (d *Daemon) TryLock() bool { return d.mu.TryLock() }
 // Unlock gives the daemon's lock back.
 func (d *Daemon) Unlock() { d.mu.Unlock() }
 
-// State is where the daemon stands in its life.
-func (d *Daemon) State() lifecycle.State { return d.life.State() }
-
-// Gone says why the daemon takes no more events; nil: it takes them.
-func (d *Daemon) Gone() error { return d.gone }
-
-// Code is the daemon's code; nil of a passive one.
-func (d *Daemon) Code() daemon.Daemon { return d.daemon }
-
-// Module is the digest of the daemon's module, which nobody changes; nil of native code.
-func (d *Daemon) Module() []byte { return d.module }
-
-// PreviousModule is the digest of the module before the last upgrade, which nobody changes;
-// nil: there was none.
-func (d *Daemon) PreviousModule() []byte { return d.previous }
-
-// Key is the daemon's key, which stays the daemon's.
-func (d *Daemon) Key() *identity.KeyPair { return d.key }
-
-// Epoch is under which the daemon's outputs are.
-func (d *Daemon) Epoch() uint64 { return d.epoch }
-
-// Applied is how many events the daemon has applied.
-func (d *Daemon) Applied() uint64 { return d.applied }
-
-// Head is the daemon's last output.
-func (d *Daemon) Head() chain.Link { return d.chain.Head() }
-
-// HeadHash is the hash of Head and its payload.
-func (d *Daemon) HeadHash() chain.Hash { return d.chain.HeadHash() }
-
-// HeadPayload is Head's, which stays the daemon's.
-func (d *Daemon) HeadPayload() []byte { return d.payload }
-
-// NextIndex is that of the next record of the daemon's history.
-func (d *Daemon) NextIndex() uint64 { return d.index }
-
-// LastTicket is answered once all that the daemon has recorded is durable.
-func (d *Daemon) LastTicket() *pending.Ticket { return d.last }
-
-// Generation is the store's that all of the daemon follows from.
-func (d *Daemon) Generation() uint64 { return d.generation }
-
-// LastUsed is when the daemon was entered last, Unix nanoseconds by the runtime's clock.
-func (d *Daemon) LastUsed() int64 { return d.used }
-
-// Effects is what the daemon has sent and what timers it has; nil: nothing, and none.
-func (d *Daemon) Effects() *effect.State { return d.effects }
-
-// Ledger is what the daemon is subscribed to.
-func (d *Daemon) Ledger() *channel.Ledger { return &d.ledger }
-
 // Leader is the log that a cluster's daemon writes to; nil: it is no cluster's. It needs no
 // lock.
-func (d *Daemon) Leader() Log { return d.leader }
+func (x Cluster) Leader() Log { return x.d.leader }
 
 // SetLeader makes the daemon a cluster's, before it is in the tables or under its lock.
-func (d *Daemon) SetLeader(l Log) { d.leader = l }
+func (x Cluster) SetLeader(l Log) { x.d.leader = l }
 
 // Log are the daemon's last lines. It needs no lock.
 func (d *Daemon) Log() *textlog.Log { return &d.log }
@@ -101,26 +46,23 @@ func (d *Daemon) Meter() *tally.Kind { return d.meter }
 func (d *Daemon) IsUnread() bool { return d.unread.Load() }
 
 // Waiting is how many senders are at the lock or behind a pause. It needs no lock.
-func (d *Daemon) Waiting() int64 { return d.waiting.Load() }
+func (x Mailbox) Waiting() int64 { return x.d.waiting.Load() }
 
 // BeginMove has the daemon's state watched or replaced by nobody but the caller, until
 // EndMove; false: somebody does already. It needs no lock.
-func (d *Daemon) BeginMove() bool { return d.moving.CompareAndSwap(false, true) }
+func (x Moves) BeginMove() bool { return x.d.moving.CompareAndSwap(false, true) }
 
 // EndMove ends what BeginMove began. It needs no lock.
-func (d *Daemon) EndMove() { d.moving.Store(false) }
+func (x Moves) EndMove() { x.d.moving.Store(false) }
 
 // IsMoving reports whether BeginMove was called, and EndMove not yet. It needs no lock.
-func (d *Daemon) IsMoving() bool { return d.moving.Load() }
+func (x Moves) IsMoving() bool { return x.d.moving.Load() }
 
 // Share is the daemon's part in the work that the node begins by itself. It needs no lock.
 func (d *Daemon) Share() *fair.Flow { return d.share }
 
 // Pacer spaces the daemon's events. It needs no lock.
-func (d *Daemon) Pacer() *moving.Pacer { return &d.pacer }
-
-// Tail are the records that the daemon makes while it moves; nil: nobody collects them.
-func (d *Daemon) Tail() *moving.Tail { return d.tail }
+func (x Moves) Pacer() *moving.Pacer { return &x.d.pacer }
 
 // beginTail has the daemon's records collected from now on.
 func (d *Daemon) beginTail() {
@@ -128,34 +70,35 @@ func (d *Daemon) beginTail() {
 }
 
 // EndTail ends what beginTail began.
-func (d *Daemon) EndTail() { d.tail = nil }
+func (x Moves) EndTail() { x.d.tail = nil }
 
 // Identify gives a daemon that is in no table yet its name and key, which becomes the
 // daemon's.
-func (d *Daemon) Identify(name string, key *identity.KeyPair) { d.name, d.key = name, key }
+func (x Making) Identify(name string, key *identity.KeyPair) { x.d.name, x.d.key = name, key }
 
 // SetKey gives the daemon its key, which becomes the daemon's.
-func (d *Daemon) SetKey(key *identity.KeyPair) { d.key = key }
+func (x Making) SetKey(key *identity.KeyPair) { x.d.key = key }
 
 // Rename gives a daemon that is in no table the name.
-func (d *Daemon) Rename(name string) { d.name = name }
+func (x Making) Rename(name string) { x.d.name = name }
 
 // SetEpoch makes what follows of the epoch.
-func (d *Daemon) SetEpoch(epoch uint64) { d.epoch = epoch }
+func (x Making) SetEpoch(epoch uint64) { x.d.epoch = epoch }
 
 // RaiseEpoch makes what follows of an epoch that is not lower.
-func (d *Daemon) RaiseEpoch(least uint64) { d.epoch = max(d.epoch, least) }
+func (x Making) RaiseEpoch(least uint64) { x.d.epoch = max(x.d.epoch, least) }
 
 // GoOn notes a fact that has become durable as the daemon's next record: what follows is of
 // its epoch.
-func (d *Daemon) GoOn(epoch uint64) {
-	d.index++
-	d.epoch = epoch
+func (x Making) GoOn(epoch uint64) {
+	x.d.index++
+	x.d.epoch = epoch
 }
 
 // HasCome notes the checkpoint by which the daemon came here, durable as the next record
 // where recorded says so.
-func (d *Daemon) HasCome(epoch uint64, by *chain.Checkpoint, recorded bool) {
+func (x Making) HasCome(epoch uint64, by *chain.Checkpoint, recorded bool) {
+	d := x.d
 	if recorded {
 		d.index++
 	}
@@ -164,34 +107,34 @@ func (d *Daemon) HasCome(epoch uint64, by *chain.Checkpoint, recorded bool) {
 
 // HistoryFrom says which records of the daemon's history there are, and that its stored
 // state stands behind them.
-func (d *Daemon) HistoryFrom(first, next uint64) {
+func (x Making) HistoryFrom(first, next uint64) {
+	d := x.d
 	d.firstIndex, d.index, d.snapshotIndex = first, next, next
 }
 
 // Adopt has replay take records as they are, or not: what they changed comes otherwise.
-func (d *Daemon) Adopt(on bool) { d.adopting = on }
+func (x Making) Adopt(on bool) { x.d.adopting = on }
 
 // SetTime says of when the last event was.
-func (d *Daemon) SetTime(at int64) { d.lastTime = at }
+func (x Making) SetTime(at int64) { x.d.lastTime = at }
 
 // SetPrevious says which module the daemon can be rolled back to.
-func (d *Daemon) SetPrevious(module []byte) { d.previous = module }
+func (x Making) SetPrevious(module []byte) { x.d.previous = module }
 
 // CountErrors has the daemon count at least so many errors.
-func (d *Daemon) CountErrors(least uint64) { d.stats.errors = max(d.stats.errors, least) }
-
-// ErrorCount is on how many events the daemon has failed.
-func (d *Daemon) ErrorCount() uint64 { return d.stats.errors }
+func (x Making) CountErrors(least uint64) { x.d.stats.errors = max(x.d.stats.errors, least) }
 
 // ForEvents gives a daemon that is made afresh its configuration and, where the caller made
 // it, its code. fresh says that its identity was made with it.
-func (d *Daemon) ForEvents(config []byte, code daemon.Daemon, fresh bool) {
+func (x Making) ForEvents(config []byte, code daemon.Daemon, fresh bool) {
+	d := x.d
 	d.config, d.daemon, d.fresh = config, code, fresh
 }
 
 // LeaveUnread takes the daemon's lock for whoever reads it, and shows it as its history
 // ends. It is done once, before the daemon serves.
-func (d *Daemon) LeaveUnread(stands *stored.Passive) {
+func (x Making) LeaveUnread(stands *stored.Passive) {
+	d := x.d
 	d.mu.Lock()
 	lock.HandOver(&d.mu)
 	d.unread.Store(true)
@@ -206,9 +149,9 @@ func (d *Daemon) LeaveUnread(stands *stored.Passive) {
 
 // LostOfSent notes in the daemon's log, and in its count of lost events, that n of what it
 // sent were passed over. It needs no lock.
-func (d *Daemon) LostOfSent(n int, to fmt.Stringer, why error) {
-	d.lost.sent.Add(uint64(n))
-	d.log.Add(2, fmt.Sprintf("of what it sent to %s: %v", to, why))
+func (x Effects) LostOfSent(n int, to fmt.Stringer, why error) {
+	x.d.lost.sent.Add(uint64(n))
+	x.d.log.Add(2, fmt.Sprintf("of what it sent to %s: %v", to, why))
 }
 
 // Usage is what the daemon has used, as it was last shown. It needs no lock.

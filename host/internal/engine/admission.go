@@ -62,7 +62,7 @@ func (d *Daemon) verdict(ctx context.Context) (lifecycle.Verdict, error) {
 	if verdict != lifecycle.AwaitMemory {
 		return verdict, err
 	}
-	if err := d.Wake(ctx); err != nil {
+	if err := d.Memory().Wake(ctx); err != nil {
 		return lifecycle.Refuse, err
 	}
 

@@ -29,7 +29,7 @@ func New(node *Config, id identity.EntityID, kind string, module []byte) *Daemon
 		d.generation = d.env.Store.Generation()
 	}
 	d.share = node.Shares.Flow()
-	d.LimitTo(daemon.Limits{})
+	d.Making().LimitTo(daemon.Limits{})
 	d.call.Rules = rules{d}
 	d.used = d.spawned.UnixNano()
 	d.saved = stored.At(d.used)
@@ -39,23 +39,24 @@ func New(node *Config, id identity.EntityID, kind string, module []byte) *Daemon
 
 // Begin makes the daemon's code, brings it to where it starts, afresh or at a snapshot, and
 // stores it. It returns what of the snapshot is for life; nil: nothing. It needs d.mu.
-func (d *Daemon) Begin(ctx context.Context, factory daemon.Factory, from *snapshot.Snapshot, grants effect.Grants) (lasting *snapshot.Facts, err error) {
-	if err := d.Construct(ctx, factory); err != nil {
+func (x Making) Begin(ctx context.Context, factory daemon.Factory, from *snapshot.Snapshot, grants effect.Grants) (lasting *snapshot.Facts, err error) {
+	d := x.d
+	if err := x.Construct(ctx, factory); err != nil {
 		return nil, err
 	}
-	begin := &journal.Begin{Kind: d.kind, Module: d.module, Config: d.config, Time: d.Now(), Head: chain.Genesis(d.id, d.epoch)}
+	begin := &journal.Begin{Kind: d.kind, Module: d.module, Config: d.config, Time: d.Turns().Now(), Head: chain.Genesis(d.id, d.epoch)}
 	if from != nil {
 		d.config = from.Header.Config
 		begin.Config, begin.Time = d.config, max(begin.Time, from.Header.LastTime)
 		begin.Head, begin.HeadPayload, begin.Applied = from.Header.Head, from.Header.HeadPayload, from.Header.Applied
 		d.epoch = max(d.epoch, from.Header.Epoch+1)
-		if err := d.Restore(from, begin.Time); err != nil {
+		if err := x.Restore(from, begin.Time); err != nil {
 			return nil, err
 		}
 		if lasting, err = from.Header.Facts(); err != nil {
 			return nil, err
 		}
-		d.TakeFacts(lasting)
+		x.TakeFacts(lasting)
 	} else {
 		d.chain = chain.New(begin.Head, nil)
 		if err := d.init(begin.Time, false); err != nil {
@@ -69,16 +70,17 @@ func (d *Daemon) Begin(ctx context.Context, factory daemon.Factory, from *snapsh
 		return lasting, nil // there is no history for it to begin
 	}
 	begin.Epoch = d.epoch
-	begin.Checkpoint = *d.CheckpointFor(chain.PurposeRestart, d.epoch)
+	begin.Checkpoint = *d.Image().CheckpointFor(chain.PurposeRestart, d.epoch)
 	begin.Checkpoint.State = chain.CodeHash(d.kind, d.module)
 	if err := begin.Checkpoint.Sign(d.key); err != nil {
 		return nil, fmt.Errorf("signing the beginning of the chain: %w", err)
 	}
-	return lasting, d.StoreBeginning(begin, from, grants)
+	return lasting, x.StoreBeginning(begin, from, grants)
 }
 
 // Construct makes the daemon's code unless the caller gave it.
-func (d *Daemon) Construct(ctx context.Context, factory daemon.Factory) error {
+func (x Making) Construct(ctx context.Context, factory daemon.Factory) error {
+	d := x.d
 	if d.daemon != nil {
 		return nil
 	}
@@ -109,9 +111,10 @@ func (d *Daemon) init(at int64, replay bool) error {
 
 // Restore brings a fresh daemon to the snapshot. A stateless one is
 // initialised anew.
-func (d *Daemon) Restore(s *snapshot.Snapshot, at int64, changes ...[]byte) error {
+func (x Making) Restore(s *snapshot.Snapshot, at int64, changes ...[]byte) error {
+	d := x.d
 	h := &s.Header
-	if err := d.RestoreTo(h); err != nil {
+	if err := x.RestoreTo(h); err != nil {
 		return err
 	}
 	var err error
@@ -141,7 +144,8 @@ func (d *Daemon) Restore(s *snapshot.Snapshot, at int64, changes ...[]byte) erro
 }
 
 // RestoreTo puts the daemon where a snapshot's header says, but for its state.
-func (d *Daemon) RestoreTo(h *snapshot.Header) (err error) {
+func (x Making) RestoreTo(h *snapshot.Header) (err error) {
+	d := x.d
 	if d.ledger, err = channel.DecodeLedger(h.Bindings); err != nil {
 		return fmt.Errorf("restoring daemon %s: %w", d.id.Origin(), err)
 	}
@@ -156,7 +160,8 @@ func (d *Daemon) RestoreTo(h *snapshot.Header) (err error) {
 }
 
 // EncodeRecord is how the store keeps what the daemon is. It needs d.mu.
-func (d *Daemon) EncodeRecord() ([]byte, error) {
+func (x Making) EncodeRecord() ([]byte, error) {
+	d := x.d
 	rec := &stored.Record{Name: d.name, Kind: d.kind, Module: d.module, Spawned: d.spawned.UnixNano(), Limits: d.OwnLimits().Map(), Previous: d.previous}
 	if d.key.CanSign() {
 		sealed, err := stored.SealKey(d.key, d.env.Node)
@@ -168,8 +173,9 @@ func (d *Daemon) EncodeRecord() ([]byte, error) {
 	return rec.Encode()
 }
 
-func (d *Daemon) StoreBeginning(begin *journal.Begin, from *snapshot.Snapshot, grants effect.Grants) error {
-	rec, err := d.EncodeRecord()
+func (x Making) StoreBeginning(begin *journal.Begin, from *snapshot.Snapshot, grants effect.Grants) error {
+	d := x.d
+	rec, err := x.EncodeRecord()
 	if err != nil {
 		return err
 	}
@@ -219,7 +225,8 @@ func (d *Daemon) StoreBeginning(begin *journal.Begin, from *snapshot.Snapshot, g
 const fewRecords = 256
 
 // Forget removes all that the store holds of the daemon. It needs d.mu.
-func (d *Daemon) Forget(b *store.Batch) {
+func (x Making) Forget(b *store.Batch) {
+	d := x.d
 	if d.life.State() != lifecycle.Running && d.life.State() != lifecycle.Migrating || d.remade || !d.saved.IsExact() || d.index-d.firstIndex > fewRecords {
 		stored.Forget(b, d.id)
 		return

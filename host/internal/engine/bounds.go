@@ -23,7 +23,8 @@ func (d *Daemon) OwnLimits() daemon.Limits { return d.bounds.Load().own }
 
 // LimitTo gives the daemon limits of its own. It needs d.mu, or d is not in the
 // tables yet. Code that there is already does not hear of them.
-func (d *Daemon) LimitTo(own daemon.Limits) {
+func (x Making) LimitTo(own daemon.Limits) {
+	d := x.d
 	b := d.node.Plain // most daemons have none
 	if own != (daemon.Limits{}) {
 		b = BoundsOf(own, d.env.Limits)
@@ -37,11 +38,11 @@ func (d *Daemon) LimitTo(own daemon.Limits) {
 type limited interface{ Limit(daemon.Limits) error }
 
 // SetLimits gives the daemon limits of its own, by name, as they were stored or sent.
-func (d *Daemon) SetLimits(own map[string]int64) error {
+func (x Making) SetLimits(own map[string]int64) error {
 	l, err := daemon.StoredLimits(own)
 	if err != nil {
 		return err
 	}
-	d.LimitTo(l)
+	x.LimitTo(l)
 	return nil
 }

@@ -120,19 +120,20 @@ func (d *Daemon) applyReply(from identity.EntityID, name effect.CallName, status
 // acknowledgeReplies records that replies need not be sent again. With lost they were given
 // up. It needs d.mu.
 func (d *Daemon) acknowledgeReplies(to identity.EntityID, last channel.Carriage, lost string) error {
-	rec, err := journal.Encode(&journal.Replied{To: to, Epoch: last.Epoch, Number: last.Number, Lost: lost, Time: d.Now()})
+	rec, err := journal.Encode(&journal.Replied{To: to, Epoch: last.Epoch, Number: last.Number, Lost: lost, Time: d.Turns().Now()})
 	if err != nil {
 		return err
 	}
 	d.effects.SettleReplies(to, last.Epoch, last.Number)
 	if d.recording() {
-		d.Record(rec)
+		d.Turns().Record(rec)
 	}
 	return nil
 }
 
 // DueFor returns the daemon's effects for the place, or its replies. It needs d.mu.
-func (d *Daemon) DueFor(p effect.Place, most, bytes int) []channel.Carriage {
+func (x Effects) DueFor(p effect.Place, most, bytes int) []channel.Carriage {
+	d := x.d
 	if d.effects == nil {
 		return nil
 	}
@@ -165,7 +166,8 @@ func (d *Daemon) watchCalls() {
 }
 
 // EndCallsTo makes the daemon's calls to another end, which is gone. It needs d.mu.
-func (d *Daemon) EndCallsTo(to identity.EntityID) error {
+func (x Effects) EndCallsTo(to identity.EntityID) error {
+	d := x.d
 	if d.effects == nil {
 		return nil
 	}

@@ -14,7 +14,8 @@ func (d *Daemon) recording() bool { return d.env.Store != nil && d.kind != "" ||
 
 // Record submits the next history record and returns its ticket. The record
 // becomes the store's.
-func (d *Daemon) Record(rec []byte) *pending.Ticket {
+func (x Turns) Record(rec []byte) *pending.Ticket {
+	d := x.d
 	if d.tail != nil {
 		d.tail.Add(rec)
 	}
@@ -39,7 +40,7 @@ func (d *Daemon) Record(rec []byte) *pending.Ticket {
 // checkpoint adds a periodic checkpoint to the batch.
 func (d *Daemon) checkpoint(b *store.Batch) {
 	d.signed = d.chain.Head().Sequence / d.node.CheckpointEvery
-	c := d.CheckpointFor(chain.PurposePeriodic, d.epoch)
+	c := d.Image().CheckpointFor(chain.PurposePeriodic, d.epoch)
 	if !d.key.CanSign() || c.Sign(d.key) != nil {
 		return
 	}
@@ -55,7 +56,8 @@ func (d *Daemon) checkpoint(b *store.Batch) {
 	d.index++
 }
 
-func (d *Daemon) CheckpointFor(p chain.Purpose, epoch uint64) *chain.Checkpoint {
+func (x Image) CheckpointFor(p chain.Purpose, epoch uint64) *chain.Checkpoint {
+	d := x.d
 	return &chain.Checkpoint{Purpose: p, Entity: d.id, Epoch: epoch, Sequence: d.chain.Head().Sequence, Head: d.chain.HeadHash()}
 }
 
@@ -66,8 +68,8 @@ func (d *Daemon) commit(b *store.Batch) *pending.Ticket {
 			g.any = true
 			return g.ticket
 		}
-		d.Flush()
-		defer d.Gather()
+		d.Turns().Flush()
+		defer d.Turns().Gather()
 	}
 	return d.submit(b, pending.NewTicket())
 }
@@ -80,14 +82,16 @@ type gathered struct {
 }
 
 // Gather makes records wait for flush. It needs d.mu, which is held until then.
-func (d *Daemon) Gather() {
+func (x Turns) Gather() {
+	d := x.d
 	if d.env.Store != nil && d.kind != "" {
 		d.gathered = &gathered{batch: &store.Batch{}, ticket: pending.NewTicket()}
 	}
 }
 
 // Flush submits what was gathered, and returns the ticket of the last record.
-func (d *Daemon) Flush() *pending.Ticket {
+func (x Turns) Flush() *pending.Ticket {
+	d := x.d
 	g := d.gathered
 	d.gathered = nil
 	if g == nil || !g.any {

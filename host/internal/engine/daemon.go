@@ -137,7 +137,8 @@ type stats struct{ processed, emitted, errors uint64 }
 // Enter takes the lock for a sender, who brings an event of so many bytes and has a
 // place in the mailbox meanwhile. It waits while the daemon is paused. The caller
 // unlocks. Callers that bring no event use look, peek or attend.
-func (d *Daemon) Enter(ctx context.Context, bytes int) error {
+func (x Mailbox) Enter(ctx context.Context, bytes int) error {
+	d := x.d
 	if d.waiting.Add(1) > int64(d.Limits().Mailbox) {
 		d.waiting.Add(-1)
 		d.events.Refused.Add(1)
@@ -147,7 +148,7 @@ func (d *Daemon) Enter(ctx context.Context, bytes int) error {
 	if bytes > uncounted {
 		return d.enterCounted(ctx, int64(bytes))
 	}
-	return d.Admit(ctx)
+	return x.Admit(ctx)
 }
 
 // uncounted is up to how many bytes an event is bounded well enough by the number of
@@ -161,11 +162,12 @@ func (d *Daemon) enterCounted(ctx context.Context, bytes int64) error {
 		d.events.Refused.Add(1)
 		return fmt.Errorf("%w: %d bytes of events wait", daemon.ErrMailboxFull, daemon.MailboxBytes)
 	}
-	return d.Admit(ctx)
+	return d.Mailbox().Admit(ctx)
 }
 
 // Admit is enter without the mailbox: the caller has another bound on how many wait.
-func (d *Daemon) Admit(ctx context.Context) error {
+func (x Mailbox) Admit(ctx context.Context) error {
+	d := x.d
 	if err := d.pacer.Wait(ctx); err != nil {
 		return err
 	}
@@ -246,20 +248,21 @@ func (d *Daemon) prepareCall(ev *Input, at int64) *daemon.Call {
 
 // StateCall is the Call of a hook that is no event: at the daemon's own time,
 // for the event it applied last. It needs d.mu.
-func (d *Daemon) StateCall() *daemon.Call {
+func (x Image) StateCall() *daemon.Call {
+	d := x.d
 	return &daemon.Call{Self: d.id, Epoch: d.epoch, Sequence: d.applied, Time: d.lastTime, Replay: d.remade}
 }
 
 // Now returns the time to record: the clock's, but never before that of the
 // event before. It needs d.mu.
-func (d *Daemon) Now() int64 { return d.after(d.env.Clock().UnixNano()) }
+func (x Turns) Now() int64 { return x.d.after(x.d.env.Clock().UnixNano()) }
 
 // after returns at, or the time of the event before where that is later.
 func (d *Daemon) after(at int64) int64 { return max(at, d.lastTime, 1) }
 
 // Portable returns nil when the daemon's state can travel.
-func (d *Daemon) Portable() error {
-	if p, ok := d.daemon.(interface{ Portable() bool }); ok && !p.Portable() {
+func (x Image) Portable() error {
+	if p, ok := x.d.daemon.(interface{ Portable() bool }); ok && !p.Portable() {
 		return daemon.ErrNotPortable
 	}
 	return nil

@@ -103,7 +103,8 @@ func (d *Daemon) putEffects(b *store.Batch) error {
 }
 
 // RecoverEffects is recoverLedger for effects.
-func (d *Daemon) RecoverEffects() {
+func (x Making) RecoverEffects() {
+	d := x.d
 	enc, err := d.env.Store.Get(store.Effects, d.id[:])
 	if errors.Is(err, store.ErrNotFound) {
 		return
@@ -118,9 +119,9 @@ func (d *Daemon) RecoverEffects() {
 
 // StartEffects goes on with the effects of a daemon that begins to serve here. It needs
 // d.mu.
-func (d *Daemon) StartEffects() {
-	d.carryOut()
-	d.watchCalls()
+func (x Effects) StartEffects() {
+	x.d.carryOut()
+	x.d.watchCalls()
 }
 
 // carryOut has what is pending delivered, and sees to the daemon's timers. It needs d.mu.
@@ -135,14 +136,15 @@ func (d *Daemon) carryOut() {
 
 // setTimer has the daemon looked at when its first timer is due. It needs d.mu.
 func (d *Daemon) setTimer() {
-	if at := d.NextRound(); at > 0 {
+	if at := d.Effects().NextRound(); at > 0 {
 		d.node.Outbox.SetTimer(d.id, at)
 	}
 }
 
 // ShownEffects are the daemon's effects, as they were before where it is busy. It waits for
 // the daemon where nobody has asked yet.
-func (d *Daemon) ShownEffects() (daemon.Effects, error) {
+func (x Effects) ShownEffects() (daemon.Effects, error) {
+	d := x.d
 	seen := d.does.Load()
 	switch {
 	case seen == nil:
@@ -240,7 +242,7 @@ func (d *Daemon) applySurely(ev *Input) error {
 		_, err = d.failed(ev, at, &daemon.GuestError{Kind: abi.FaultLimit, Call: "process", Limit: "event-bytes",
 			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.Limits().EventBytes)})
 	} else {
-		err = d.Process(ev, at, new(pending.Event))
+		err = d.Turns().Process(ev, at, new(pending.Event))
 	}
 	if d.effects == nil && err == nil {
 		err = errAgain
@@ -250,7 +252,8 @@ func (d *Daemon) applySurely(ev *Input) error {
 
 // BeginRound returns the number that the next timer will have, or 0 where a round
 // may not begin yet. It needs d.mu.
-func (d *Daemon) BeginRound() uint64 {
+func (x Effects) BeginRound() uint64 {
+	d := x.d
 	interval := int64(d.Limits().TimerInterval)
 	if wait := d.round - d.used; wait > 0 && wait <= interval { // else the clock was set back
 		return 0
@@ -261,7 +264,8 @@ func (d *Daemon) BeginRound() uint64 {
 
 // NextRound returns when the daemon's timers are to be looked at again; 0: it has
 // none. It needs d.mu.
-func (d *Daemon) NextRound() int64 {
+func (x Effects) NextRound() int64 {
+	d := x.d
 	if d.effects == nil {
 		return 0
 	}
@@ -278,18 +282,19 @@ func (d *Daemon) NextRound() int64 {
 // FireSome fires timers that are due and whose numbers are below limit, as many as
 // a turn takes, and returns the ticket of the last record. more says that others
 // are left. It needs d.mu.
-func (d *Daemon) FireSome(t *fair.Turn, limit uint64) (last *pending.Ticket, more bool, err error) {
-	d.Gather()
+func (x Effects) FireSome(t *fair.Turn, limit uint64) (last *pending.Ticket, more bool, err error) {
+	d := x.d
+	d.Turns().Gather()
 	fired := 0
 	for {
 		if more, err = d.fireOne(limit); err != nil || !more {
 			break
 		}
-		if fired++; d.TurnOver(t) {
+		if fired++; d.Turns().TurnOver(t) {
 			break
 		}
 	}
-	last = d.Flush()
+	last = d.Turns().Flush()
 	d.share.Made(fired, int64(d.flown))
 	d.did()
 	return last, more, err

@@ -25,12 +25,13 @@ type emitted struct {
 const tailBuffer = 4096
 
 // FollowOutputs begins to follow the daemon's outputs.
-func (d *Daemon) FollowOutputs(ctx context.Context) *feed.Queue[emitted] {
-	return d.feed.Follow(ctx, tailBuffer, d.node.Followers, func(e *emitted) int64 { return int64(len(e.Payload)) })
+func (x Outputs) FollowOutputs(ctx context.Context) *feed.Queue[emitted] {
+	return x.d.feed.Follow(ctx, tailBuffer, x.d.node.Followers, func(e *emitted) int64 { return int64(len(e.Payload)) })
 }
 
 // TailAfter is Outputs.TailAfter of a daemon that was found: it may leave meanwhile.
-func (d *Daemon) TailAfter(ctx context.Context, sequence uint64) (<-chan chain.Output, error) {
+func (x Outputs) TailAfter(ctx context.Context, sequence uint64) (<-chan chain.Output, error) {
+	d := x.d
 	if d.env.Store == nil || d.kind == "" {
 		return nil, fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, d.id.Origin())
 	}
@@ -81,7 +82,7 @@ func (t *tailing) begin(ctx context.Context) error {
 	}
 	ctx, t.cancel = context.WithCancel(ctx)
 	t.stop = context.AfterFunc(d.env.Context, t.cancel)
-	t.in = d.FollowOutputs(ctx)
+	t.in = d.Outputs().FollowOutputs(ctx)
 	go t.past(ctx)
 	return nil
 }

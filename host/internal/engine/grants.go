@@ -9,7 +9,8 @@ import (
 // Regrant changes what the daemon may do from its next event on: what is in revoked is taken
 // away, then what is in added is permitted. It needs d.mu. After an error, which wraps
 // effect.ErrBadGrant, nothing has changed.
-func (d *Daemon) Regrant(added, revoked effect.Grants) (effect.Grants, *pending.Ticket, error) {
+func (x Upkeep) Regrant(added, revoked effect.Grants) (effect.Grants, *pending.Ticket, error) {
+	d := x.d
 	var before effect.Grants
 	if d.effects != nil {
 		before = d.effects.Grants().Clone()
@@ -21,14 +22,14 @@ func (d *Daemon) Regrant(added, revoked effect.Grants) (effect.Grants, *pending.
 	if now.Equal(&before) {
 		return before, d.last, nil
 	}
-	rec, err := journal.Encode(&journal.Grant{Grants: now.Clone(), Time: d.Now()})
+	rec, err := journal.Encode(&journal.Grant{Grants: now.Clone(), Time: d.Turns().Now()})
 	if err != nil {
 		return before, nil, err
 	}
 	d.grant(now)
 	t := d.last
 	if d.recording() {
-		t = d.Record(rec)
+		t = d.Turns().Record(rec)
 	}
 	d.Show()
 	return now, t, nil

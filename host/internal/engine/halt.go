@@ -10,24 +10,25 @@ import (
 )
 
 // SetHalted needs d.mu.
-func (d *Daemon) SetHalted(stop bool) (*pending.Ticket, error) {
+func (x Upkeep) SetHalted(stop bool) (*pending.Ticket, error) {
+	d := x.d
 	if d.halted() == stop {
 		return d.last, nil
 	}
-	rec, err := journal.Encode(&journal.Halt{Stopped: stop, Time: d.Now()})
+	rec, err := journal.Encode(&journal.Halt{Stopped: stop, Time: d.Turns().Now()})
 	if err != nil {
 		return nil, err
 	}
 	d.halt(stop)
 	t := d.last
 	if d.recording() {
-		t = d.Record(rec)
+		t = d.Turns().Record(rec)
 	}
 	d.Show()
 	what := daemon.Stopped
 	if !stop {
 		what = daemon.Started
-		d.StartEffects()
+		d.Effects().StartEffects()
 	}
 	d.Notify(what, "")
 	return t, nil
@@ -45,9 +46,9 @@ func (d *Daemon) halt(stop bool) {
 func (d *Daemon) halted() bool { return d.effects != nil && d.effects.Halted() }
 
 // Going returns nil where the daemon takes events. It needs d.mu.
-func (d *Daemon) Going() error {
-	if d.halted() {
-		return fmt.Errorf("%w: %s", daemon.ErrHalted, d.id.Origin())
+func (x Turns) Going() error {
+	if x.d.halted() {
+		return fmt.Errorf("%w: %s", daemon.ErrHalted, x.d.id.Origin())
 	}
 	return nil
 }

@@ -9,7 +9,8 @@ import (
 
 // KeepKey adds to the batch that the daemon's key stays here, sealed as at rest. It
 // needs d.mu.
-func (d *Daemon) KeepKey(b *store.Batch) error {
+func (x Moves) KeepKey(b *store.Batch) error {
+	d := x.d
 	if !d.key.CanSign() {
 		return nil // it has been without before
 	}

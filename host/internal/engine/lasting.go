@@ -16,7 +16,8 @@ import (
 )
 
 // EncodeFacts is what the daemon keeps for life, encoded. It needs d.mu.
-func (d *Daemon) EncodeFacts() ([]byte, error) {
+func (x Image) EncodeFacts() ([]byte, error) {
+	d := x.d
 	l := &snapshot.Facts{Version: snapshot.FactsVersion, Spawned: max(d.spawned.UnixNano(), 1), Previous: orEmpty(d.previous), Errors: d.stats.errors, Losses: []snapshot.LossRecord{}}
 	if loss := d.node.LossOf(d.id); loss != nil {
 		l.Losses = append(l.Losses, snapshot.LossRecord{From: loss.From, To: loss.To, Epoch: loss.Epoch, Why: loss.Why, Time: loss.Time.UnixNano()})
@@ -33,7 +34,8 @@ func orEmpty(b []byte) []byte {
 
 // TakeFacts gives the daemon what it keeps for life, but for a loss: that is shown once the
 // daemon is this node's. It needs d.mu.
-func (d *Daemon) TakeFacts(l *snapshot.Facts) {
+func (x Making) TakeFacts(l *snapshot.Facts) {
+	d := x.d
 	if l != nil {
 		d.spawned, d.previous, d.stats.errors = time.Unix(0, l.Spawned), canon.OrNil(l.Previous), l.Errors
 	}
@@ -41,7 +43,8 @@ func (d *Daemon) TakeFacts(l *snapshot.Facts) {
 
 // CameBy returns the checkpoint by which the daemon came here last, encoded. It needs
 // d.mu.
-func (d *Daemon) CameBy() ([]byte, error) {
+func (x Moves) CameBy() ([]byte, error) {
+	d := x.d
 	if d.came != nil {
 		return canon.Marshal(d.came)
 	}
@@ -71,10 +74,11 @@ func (d *Daemon) CameBy() ([]byte, error) {
 
 // ReceiptFacts are what a receipt of a move of the daemon says. root is the hash of its
 // memory, where that is known. It needs d.mu, or the daemon to be paused.
-func (d *Daemon) ReceiptFacts(id migration.ID, from, to identity.NodeID, rel *migration.Release, root []byte) (chain.ReceiptFacts, error) {
+func (x Moves) ReceiptFacts(id migration.ID, from, to identity.NodeID, rel *migration.Release, root []byte) (chain.ReceiptFacts, error) {
+	d := x.d
 	f := chain.ReceiptFacts{Version: chain.ReceiptVersion, Migration: id, Entity: d.id, Kind: d.kind, Module: d.module, From: from, To: to,
 		Epoch: rel.Epoch, Sequence: rel.Sequence, Applied: d.applied, Head: chain.Hash(rel.Head), State: root}
-	if of, ok := d.daemon.(rooter); ok && len(root) == 0 && d.Form() == snapshot.FormMemory {
+	if of, ok := d.daemon.(rooter); ok && len(root) == 0 && d.Image().Form() == snapshot.FormMemory {
 		root, err := of.Root()
 		if err != nil {
 			return f, fmt.Errorf("hashing the memory of daemon %s: %w", d.id.Origin(), err)
@@ -89,7 +93,8 @@ type rooter interface{ Root() ([32]byte, error) }
 
 // StoredLimits gives a daemon that is on its way here the limits that its
 // stored snapshot has.
-func (d *Daemon) StoredLimits() error {
+func (x Making) StoredLimits() error {
+	d := x.d
 	value, err := d.env.Store.Get(store.Snapshots, d.id[:])
 	if err != nil {
 		return err
@@ -98,5 +103,5 @@ func (d *Daemon) StoredLimits() error {
 	if err != nil {
 		return err
 	}
-	return d.SetLimits(s.Header.Limits)
+	return x.SetLimits(s.Header.Limits)
 }

@@ -13,7 +13,8 @@ import (
 
 // BeginBinding returns the subscription, nil where there is none, and what lets the next
 // change of the daemon's subscriptions begin: there is one at a time.
-func (d *Daemon) BeginBinding(ctx context.Context, publisher identity.NodeID, name string, add bool) (*channel.Binding, func(), error) {
+func (x Subscriptions) BeginBinding(ctx context.Context, publisher identity.NodeID, name string, add bool) (*channel.Binding, func(), error) {
+	d := x.d
 	d.binding.Lock()
 	if err := d.Look(ctx); err != nil {
 		d.binding.Unlock()
@@ -30,7 +31,8 @@ func (d *Daemon) BeginBinding(ctx context.Context, publisher identity.NodeID, na
 
 // Bind records a subscription. One that was there before has gone on meanwhile:
 // keep leaves it its cursor, unless the source is another.
-func (d *Daemon) Bind(ctx context.Context, b channel.Binding, keep bool) (*pending.Ticket, error) {
+func (x Subscriptions) Bind(ctx context.Context, b channel.Binding, keep bool) (*pending.Ticket, error) {
+	d := x.d
 	if err := d.Attend(ctx); err != nil {
 		return nil, err
 	}
@@ -38,7 +40,7 @@ func (d *Daemon) Bind(ctx context.Context, b channel.Binding, keep bool) (*pendi
 	if old := d.ledger.Get(b.Publisher, b.Channel); keep && old != nil && old.Source == b.Source {
 		b.Cursor = old.Cursor
 	}
-	rec, err := journal.Encode(&journal.Bind{Binding: b, Time: d.Now()})
+	rec, err := journal.Encode(&journal.Bind{Binding: b, Time: d.Turns().Now()})
 	if err != nil {
 		return nil, err
 	}
@@ -46,29 +48,30 @@ func (d *Daemon) Bind(ctx context.Context, b channel.Binding, keep bool) (*pendi
 		return nil, err
 	}
 	d.seen()
-	return d.RecordLedger(rec), nil
+	return x.RecordLedger(rec), nil
 }
 
-func (d *Daemon) Unbind(ctx context.Context, publisher identity.NodeID, name string) (*pending.Ticket, error) {
+func (x Subscriptions) Unbind(ctx context.Context, publisher identity.NodeID, name string) (*pending.Ticket, error) {
+	d := x.d
 	if err := d.Attend(ctx); err != nil {
 		return nil, err
 	}
 	defer d.mu.Unlock()
-	rec, err := journal.Encode(&journal.Unbind{Publisher: publisher, Channel: name, Time: d.Now()})
+	rec, err := journal.Encode(&journal.Unbind{Publisher: publisher, Channel: name, Time: d.Turns().Now()})
 	if err != nil {
 		return nil, err
 	}
 	d.ledger.Forget(publisher, name)
 	d.seen()
-	return d.RecordLedger(rec), nil
+	return x.RecordLedger(rec), nil
 }
 
 // RecordLedger writes a change of the ledger. It needs d.mu.
-func (d *Daemon) RecordLedger(rec []byte) *pending.Ticket {
-	if !d.recording() {
+func (x Subscriptions) RecordLedger(rec []byte) *pending.Ticket {
+	if !x.d.recording() {
 		return nil
 	}
-	return d.Record(rec)
+	return x.d.Turns().Record(rec)
 }
 
 // putLedger adds the ledger to a batch, where it is found while the daemon is
@@ -88,7 +91,8 @@ func (d *Daemon) putLedger(b *store.Batch) error {
 }
 
 // Bindings returns the ledger, or what it was when the daemon was last not busy.
-func (d *Daemon) Bindings() ([]channel.Binding, error) {
+func (x Subscriptions) Bindings() ([]channel.Binding, error) {
+	d := x.d
 	seen := d.bound.Load()
 	if seen == nil {
 		if err := d.Peek(d.env.Context); err != nil {

@@ -19,7 +19,8 @@ import (
 
 // MayMove says what stands in the way of moving the daemon, and else its epoch. A key
 // that is to travel must be here: that it is not is never passed over.
-func (d *Daemon) MayMove(ctx context.Context, withKey bool) (epoch uint64, err error) {
+func (x Moves) MayMove(ctx context.Context, withKey bool) (epoch uint64, err error) {
+	d := x.d
 	d.want()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -27,7 +28,7 @@ func (d *Daemon) MayMove(ctx context.Context, withKey bool) (epoch uint64, err e
 	if err := d.node.Permits.MayServe(d.id); err != nil {
 		return 0, err
 	}
-	if err := d.Wake(ctx); err != nil {
+	if err := d.Memory().Wake(ctx); err != nil {
 		return 0, err
 	}
 	if err := d.runs(); err != nil {
@@ -36,7 +37,7 @@ func (d *Daemon) MayMove(ctx context.Context, withKey bool) (epoch uint64, err e
 	if withKey && !d.key.CanSign() {
 		return 0, migration.Failf(migration.IdentityTransportFailed, "daemon %s: %v; it can only move without, public-only or to a node that has the key", d.id.Origin(), identity.ErrReadOnly)
 	}
-	return d.epoch, d.Portable()
+	return d.epoch, d.Image().Portable()
 }
 
 // runs returns nil where the daemon takes events now. It needs d.mu.
@@ -48,11 +49,12 @@ func (d *Daemon) runs() error {
 }
 
 // Capture implements source.Serving.
-func (d *Daemon) Capture(ctx context.Context) (*moving.View, error) {
+func (x Moves) Capture(ctx context.Context) (*moving.View, error) {
+	d := x.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
-	if err := d.Wake(ctx); err != nil {
+	if err := d.Memory().Wake(ctx); err != nil {
 		return nil, err
 	}
 	if err := d.runs(); err != nil {
@@ -61,10 +63,10 @@ func (d *Daemon) Capture(ctx context.Context) (*moving.View, error) {
 
 	v := &moving.View{Epoch: d.epoch, Module: d.module, Previous: d.previous, Limits: d.OwnLimits().Map(), Index: d.index, Stored: d.last.Wait}
 	var err error
-	if of, ok := d.daemon.(moving.Memory); ok && d.Form() == snapshot.FormMemory {
+	if of, ok := d.daemon.(moving.Memory); ok && d.Image().Form() == snapshot.FormMemory {
 		v.Hash = of.Follow()
 		if v.Memory, err = of.Freeze(nil); err == nil {
-			v.Snapshot, err = d.Header(snapshot.FormBlocks)
+			v.Snapshot, err = d.Image().Header(snapshot.FormBlocks)
 		}
 	} else {
 		v.Snapshot, err = d.snapshot(false)
@@ -72,7 +74,7 @@ func (d *Daemon) Capture(ctx context.Context) (*moving.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v.Facts, err = d.EncodeFacts(); err != nil {
+	if v.Facts, err = d.Image().EncodeFacts(); err != nil {
 		return nil, err
 	}
 	d.beginTail()
@@ -80,7 +82,8 @@ func (d *Daemon) Capture(ctx context.Context) (*moving.View, error) {
 }
 
 // Seal implements source.Serving.
-func (d *Daemon) Seal(s *snapshot.Snapshot, manifest []byte) error {
+func (x Moves) Seal(s *snapshot.Snapshot, manifest []byte) error {
+	d := x.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
@@ -94,7 +97,8 @@ func (d *Daemon) Seal(s *snapshot.Snapshot, manifest []byte) error {
 }
 
 // Held implements source.Serving.
-func (d *Daemon) Held() moving.Held {
+func (x Moves) Held() moving.Held {
+	d := x.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
@@ -102,7 +106,8 @@ func (d *Daemon) Held() moving.Held {
 }
 
 // Cut implements source.Serving.
-func (d *Daemon) Cut(since *sandbox.Frozen, pause bool) (moving.Cut, error) {
+func (x Moves) Cut(since *sandbox.Frozen, pause bool) (moving.Cut, error) {
+	d := x.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
@@ -130,14 +135,15 @@ func (d *Daemon) Cut(since *sandbox.Frozen, pause bool) (moving.Cut, error) {
 }
 
 // Slow implements source.Serving. It takes no lock.
-func (d *Daemon) Slow(every time.Duration) { d.pacer.Set(every) }
+func (x Moves) Slow(every time.Duration) { x.d.pacer.Set(every) }
 
 // Stay implements source.Serving.
-func (d *Daemon) Stay() {
+func (x Moves) Stay() {
+	d := x.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
-	d.EndTail()
+	x.EndTail()
 	d.Resume()
 	if of, ok := d.daemon.(moving.Memory); ok {
 		of.Thaw()
@@ -145,11 +151,12 @@ func (d *Daemon) Stay() {
 }
 
 // HandOver implements source.Leaving.
-func (d *Daemon) HandOver(r *migration.Release, states []byte, seal *identity.SealKey) error {
+func (x Moves) HandOver(r *migration.Release, states []byte, seal *identity.SealKey) error {
+	d := x.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
-	check := d.CheckpointFor(chain.PurposeHandover, r.Epoch)
+	check := d.Image().CheckpointFor(chain.PurposeHandover, r.Epoch)
 	check.State = states
 	err := check.Sign(d.key)
 	if err == nil {
@@ -169,7 +176,8 @@ func (d *Daemon) HandOver(r *migration.Release, states []byte, seal *identity.Se
 }
 
 // Release implements source.Leaving, of a daemon with a store.
-func (d *Daemon) Release(record []byte, keepKey bool) (unsure bool, err error) {
+func (x Moves) Release(record []byte, keepKey bool) (unsure bool, err error) {
+	d := x.d
 	b, err := d.releaseBatch(record, keepKey)
 	if err != nil {
 		return false, err
@@ -194,7 +202,7 @@ func (d *Daemon) releaseBatch(record []byte, keepKey bool) (*store.Batch, error)
 	b := &store.Batch{Generation: d.generation}
 	b.Put(store.Outgoing, d.id[:], record)
 	if keepKey {
-		return b, d.KeepKey(b)
+		return b, d.Moves().KeepKey(b)
 	}
 	return b, nil
 }

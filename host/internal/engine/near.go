@@ -40,7 +40,8 @@ func (s *standing) near(l *daemon.Limits) (set daemon.Near) {
 }
 
 // NoteNear says in the log that the daemon has come near a limit. It needs d.mu.
-func (d *Daemon) NoteNear() {
+func (x Upkeep) NoteNear() {
+	d := x.d
 	var s standing
 	d.stands(&s)
 	set := s.near(d.Limits())

@@ -38,7 +38,8 @@ func (m *ActiveMemory) add(bytes int64) {
 const keptPassive = 16
 
 // LoadPassive makes an entry that is fresh from the store passive.
-func (d *Daemon) LoadPassive(rec *stored.Passive) {
+func (x Memory) LoadPassive(rec *stored.Passive) {
+	d := x.d
 	d.life.Signal(lifecycle.Rest)
 	d.resumed, d.marked = nil, true
 	d.epoch, d.applied = rec.Epoch, rec.Applied
@@ -68,12 +69,13 @@ func (d *Daemon) evict() {
 
 // Passivate stores the daemon and drops it. It reports whether it did: a
 // daemon stays that is busy, moves, or cannot be captured.
-func (d *Daemon) Passivate() bool {
+func (x Memory) Passivate() bool {
+	d := x.d
 	if !d.mu.TryLock() {
 		return false
 	}
 	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Running || d.kind == "" || d.IsMoving() || d.waiting.Load() > 0 || d.Portable() != nil || d.busyWithEffects() || d.Stale() != nil || d.env.Store.Err() != nil {
+	if d.life.State() != lifecycle.Running || d.kind == "" || d.Moves().IsMoving() || d.waiting.Load() > 0 || d.Image().Portable() != nil || d.busyWithEffects() || x.Stale() != nil || d.env.Store.Err() != nil {
 		return false
 	}
 	b := &store.Batch{}
@@ -103,14 +105,15 @@ func (d *Daemon) Passivate() bool {
 }
 
 // PutAway stores the daemon's state and lets go of it.
-func (d *Daemon) PutAway(ctx context.Context) error {
+func (x Memory) PutAway(ctx context.Context) error {
+	d := x.d
 	err := d.LockContext(ctx)
 	if err != nil {
 		return fmt.Errorf("storing daemon %s: %w", d.id.Origin(), err)
 	}
 	defer d.mu.Unlock()
 
-	if d.env.Store != nil && d.env.Store.Err() == nil && d.life.State() == lifecycle.Running && d.Stale() == nil && d.kind != "" && d.index > d.snapshotIndex && !d.dearForStandbys() {
+	if d.env.Store != nil && d.env.Store.Err() == nil && d.life.State() == lifecycle.Running && x.Stale() == nil && d.kind != "" && d.index > d.snapshotIndex && !d.dearForStandbys() {
 		if err = d.store(); errors.Is(err, daemon.ErrNotPortable) {
 			err = nil // its history will be replayed
 		}
@@ -127,7 +130,8 @@ func (d *Daemon) PutAway(ctx context.Context) error {
 }
 
 // AccountMemory counts the memory of a daemon that came into it. It needs d.mu.
-func (d *Daemon) AccountMemory() {
+func (x Memory) AccountMemory() {
+	d := x.d
 	s, ok := d.daemon.(daemon.Sizer)
 	if !ok {
 		return

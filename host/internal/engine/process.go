@@ -21,10 +21,11 @@ import (
 
 // Answer has the daemon, which was entered, apply the event, and leaves it. The hold
 // becomes what the answer takes. A defer is cheap in a function with few returns only.
-func (d *Daemon) Answer(ev *Input, hold *budget.Hold, p *pending.Event) error {
+func (x Mailbox) Answer(ev *Input, hold *budget.Hold, p *pending.Event) error {
+	d := x.d
 	defer d.mu.Unlock()
 	defer d.Show()
-	err := d.Apply(ev, p)
+	err := x.Apply(ev, p)
 	if p.Hold = hold; err != nil {
 		hold.Done()
 	} else if hold != nil {
@@ -57,7 +58,8 @@ func heldBytes(r *daemon.Result) int64 {
 // the event has: an event whose answer has no room is not processed. Where that has to
 // be waited for, the daemon goes on with others and is entered again. It needs d.mu,
 // which it has released where it returns an error.
-func (d *Daemon) RoomForAnswer(ctx context.Context, ev *Input) (*budget.Hold, error) {
+func (x Mailbox) RoomForAnswer(ctx context.Context, ev *Input) (*budget.Hold, error) {
+	d := x.d
 	if ev.Answers == nil {
 		return nil, nil
 	}
@@ -71,7 +73,7 @@ func (d *Daemon) RoomForAnswer(ctx context.Context, ev *Input) (*budget.Hold, er
 	if err != nil {
 		return nil, err
 	}
-	if err := d.Enter(ctx, len(ev.Payload)); err != nil {
+	if err := x.Enter(ctx, len(ev.Payload)); err != nil {
 		hold.Done()
 		return nil, err
 	}
@@ -81,11 +83,12 @@ func (d *Daemon) RoomForAnswer(ctx context.Context, ev *Input) (*budget.Hold, er
 // Apply has the daemon process the event, links its outputs and submits the
 // record, to p, which is zero. The event's time is when the daemon was entered for it. It
 // needs d.mu.
-func (d *Daemon) Apply(ev *Input, p *pending.Event) error {
+func (x Mailbox) Apply(ev *Input, p *pending.Event) error {
+	d := x.d
 	if len(ev.Payload) > d.Limits().EventBytes {
 		return fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(ev.Payload), d.Limits().EventBytes)
 	}
-	if err := d.Going(); err != nil {
+	if err := d.Turns().Going(); err != nil {
 		return err
 	}
 	at := d.after(d.used)
@@ -110,7 +113,7 @@ func (d *Daemon) Apply(ev *Input, p *pending.Event) error {
 		return err
 	}
 
-	err := d.Process(ev, at, p)
+	err := d.Turns().Process(ev, at, p)
 	if added && d.horizon.Knows(ev.Sender) {
 		d.via.Take(ev.Via)
 	}
@@ -145,7 +148,8 @@ func (d *Daemon) placeFor(ev *Input, at int64) error {
 }
 
 // Process is apply without the checks.
-func (d *Daemon) Process(ev *Input, at int64, p *pending.Event) error {
+func (x Turns) Process(ev *Input, at int64, p *pending.Event) error {
+	d := x.d
 	var began time.Time
 	sampled := d.sampled()
 	if sampled || d.tail != nil {
@@ -161,7 +165,7 @@ func (d *Daemon) Process(ev *Input, at int64, p *pending.Event) error {
 			d.tail.Work(took)
 		}
 		if sampled {
-			d.NoteNear()
+			d.Upkeep().NoteNear()
 			d.events.Process.Observe(took)
 			if ev.Kind == daemon.EventDirect {
 				d.work.time.Add(int64(took) * tally.SampledEvents)
@@ -211,9 +215,9 @@ func (d *Daemon) Process(ev *Input, at int64, p *pending.Event) error {
 		} else {
 			enc = rec.Encode()
 		}
-		p.Ticket = d.Record(enc)
+		p.Ticket = x.Record(enc)
 		d.timing = time.Time{}
-		d.StoreIfDue(d.used)
+		d.Upkeep().StoreIfDue(d.used)
 	}
 	if acts {
 		d.carryOut()
@@ -358,8 +362,8 @@ func (d *Daemon) failed(ev *Input, at int64, err error) (pending.Event, error) {
 		if encErr != nil {
 			return pending.Event{}, encErr
 		}
-		p.Ticket = d.Record(rec)
-		d.StoreIfDue(d.used)
+		p.Ticket = d.Turns().Record(rec)
+		d.Upkeep().StoreIfDue(d.used)
 	}
 	if ev.Kind == daemon.EventAsk {
 		d.carryOut()

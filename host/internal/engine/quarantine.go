@@ -44,7 +44,8 @@ func (q *FailedEvent) event() *Input {
 const wallTries = 3
 
 // FailedEvents returns what Runtime.Quarantine does.
-func (d *Daemon) FailedEvents(ctx context.Context) ([]FailedEvent, error) {
+func (x Upkeep) FailedEvents(ctx context.Context) ([]FailedEvent, error) {
+	d := x.d
 	if d.env.Store == nil {
 		return nil, fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, d.id.Origin())
 	}
@@ -86,14 +87,15 @@ func (d *Daemon) FailedEvents(ctx context.Context) ([]FailedEvent, error) {
 }
 
 // ApplyAgain needs d.mu.
-func (d *Daemon) ApplyAgain(q *FailedEvent, p *pending.Event) error {
+func (x Upkeep) ApplyAgain(q *FailedEvent, p *pending.Event) error {
+	d := x.d
 	if len(q.Payload) > d.Limits().EventBytes {
 		return fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(q.Payload), d.Limits().EventBytes)
 	}
-	if err := errors.Join(d.Going(), d.veil()); err != nil {
+	if err := errors.Join(d.Turns().Going(), d.veil()); err != nil {
 		return err
 	}
-	return d.Process(q.event(), max(q.Time.UnixNano(), 1), p)
+	return d.Turns().Process(q.event(), max(q.Time.UnixNano(), 1), p)
 }
 
 // wallRetry counts how often one event went over its wall time.

@@ -53,7 +53,8 @@ type question struct {
 // Query asks the daemon's code what changes nothing. Errors: daemon.ErrNoQueries,
 // daemon.ErrManyQueries, daemon.ErrTooLarge, *daemon.GuestError, *daemon.MovedError. It needs
 // no lock.
-func (d *Daemon) Query(ctx context.Context, payload []byte) (daemon.Answer, error) {
+func (x Mailbox) Query(ctx context.Context, payload []byte) (daemon.Answer, error) {
+	d := x.d
 	if most := d.Limits().EventBytes; len(payload) > most {
 		return daemon.Answer{}, fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(payload), most)
 	}
@@ -85,7 +86,7 @@ func (d *Daemon) Query(ctx context.Context, payload []byte) (daemon.Answer, erro
 }
 
 // Queries returns how many queries wait for the daemon, or are being answered. It needs no lock.
-func (d *Daemon) Queries() int64 { return d.queries.count.Load() }
+func (x Mailbox) Queries() int64 { return x.d.queries.count.Load() }
 
 // answerQuery has the daemon's code answer. It needs d.mu.
 func (d *Daemon) answerQuery(q *question) {
@@ -120,7 +121,7 @@ func (d *Daemon) answerQuery(q *question) {
 
 // queryCall is what the daemon's code learns of a query now. It needs d.mu.
 func (d *Daemon) queryCall() *daemon.Call {
-	return &daemon.Call{Self: d.id, Epoch: d.epoch, Sequence: d.applied, Time: d.Now()}
+	return &daemon.Call{Self: d.id, Epoch: d.epoch, Sequence: d.applied, Time: d.Turns().Now()}
 }
 
 // queueQuery waits for the daemon's lock, or for what the daemon was before the event that

@@ -13,11 +13,12 @@ import (
 
 // RelimitStill is relimit of a daemon that does not move meanwhile: what moves has told its
 // limits already. It returns when the limits are durable.
-func (d *Daemon) RelimitStill(ctx context.Context, change map[string]int64) error {
-	if !d.BeginMove() {
+func (x Upkeep) RelimitStill(ctx context.Context, change map[string]int64) error {
+	d := x.d
+	if !d.Moves().BeginMove() {
 		return fmt.Errorf("%w: set its limits where it arrives", daemon.ErrAlreadyMigrating)
 	}
-	defer d.EndMove()
+	defer d.Moves().EndMove()
 	if err := d.Look(ctx); err != nil {
 		return err
 	}
@@ -51,10 +52,10 @@ func (d *Daemon) relimit(change map[string]int64) (*pending.Ticket, error) {
 			Set: "memory to at least " + daemon.LimitText("memory", sizer.MemoryBytes())}}}
 	}
 
-	d.LimitTo(own)
+	d.Making().LimitTo(own)
 	t, err := d.storeLimits(before, change)
 	if err != nil {
-		d.LimitTo(before)
+		d.Making().LimitTo(before)
 		return nil, err
 	}
 	if code, ok := d.daemon.(limited); ok {
@@ -72,7 +73,7 @@ func (d *Daemon) storeLimits(before daemon.Limits, change map[string]int64) (*pe
 	if d.env.Store == nil || d.kind == "" {
 		return d.last, nil
 	}
-	rec, err := d.EncodeRecord()
+	rec, err := d.Making().EncodeRecord()
 	if err != nil {
 		return nil, err
 	}

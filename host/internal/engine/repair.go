@@ -12,7 +12,8 @@ import (
 )
 
 // Repair needs d.mu.
-func (d *Daemon) Repair(ctx context.Context, how chain.Mend) (chain.Mended, error) {
+func (x Upkeep) Repair(ctx context.Context, how chain.Mend) (chain.Mended, error) {
+	d := x.d
 	d.repairing = &repairing{how: how}
 	defer func() { d.repairing = nil }()
 	if err := d.rebuild(ctx); err != nil {
@@ -32,10 +33,10 @@ func (d *Daemon) Repair(ctx context.Context, how chain.Mend) (chain.Mended, erro
 	default:
 		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotSupported, how)
 	}
-	if err := d.AppendFact(b, &fact); err != nil {
+	if err := x.AppendFact(b, &fact); err != nil {
 		return chain.Mended{}, err
 	}
-	d.GoOn(fact.Epoch)
+	d.Making().GoOn(fact.Epoch)
 	if how == chain.MendSkip { // a replay of the history would differ again
 		d.saved.Follow(false) // the whole state, once
 		if err := d.putState(b); err != nil {
@@ -108,16 +109,17 @@ func (d *Daemon) replayRepair(rec *journal.Mend) error {
 }
 
 // Promote raises the epoch of a daemon that is here, if it stands where stands wants it.
-func (d *Daemon) Promote(ctx context.Context, epoch uint64, stands func(epoch, sequence uint64, head chain.Hash) error) error {
-	if !d.BeginMove() {
+func (x Upkeep) Promote(ctx context.Context, epoch uint64, stands func(epoch, sequence uint64, head chain.Hash) error) error {
+	d := x.d
+	if !d.Moves().BeginMove() {
 		return fmt.Errorf("%w: %s", daemon.ErrAlreadyMigrating, d.id.Origin())
 	}
-	defer d.EndMove()
+	defer d.Moves().EndMove()
 	if err := d.Peek(ctx); err != nil { // held as it is, nothing else may look at it
 		return err
 	}
 	defer d.mu.Unlock()
-	if err := d.Wake(ctx); err != nil {
+	if err := d.Memory().Wake(ctx); err != nil {
 		return err
 	}
 	if d.life.State() != lifecycle.Running {
@@ -132,14 +134,14 @@ func (d *Daemon) Promote(ctx context.Context, epoch uint64, stands func(epoch, s
 	if err := stands(d.epoch, d.chain.Head().Sequence, d.chain.HeadHash()); err != nil {
 		return err
 	}
-	fact, b, err := d.RepairFact(chain.MendRecovery, epoch)
+	fact, b, err := x.RepairFact(chain.MendRecovery, epoch)
 	if err == nil {
 		err = d.env.Store.Commit(b)
 	}
 	if err != nil {
 		return fmt.Errorf("writing that daemon %s goes on under epoch %d: %w", d.id.Origin(), epoch, err)
 	}
-	d.GoOn(fact.Epoch)
+	d.Making().GoOn(fact.Epoch)
 	d.Show()
 	d.Notify(daemon.WasMended, chain.MendRecovery.String())
 	return nil
@@ -147,16 +149,18 @@ func (d *Daemon) Promote(ctx context.Context, epoch uint64, stands func(epoch, s
 
 // RepairFact makes the record of a mending at the daemon's head, in a batch. It needs
 // d.mu.
-func (d *Daemon) RepairFact(how chain.Mend, epoch uint64) (chain.Mended, *store.Batch, error) {
+func (x Upkeep) RepairFact(how chain.Mend, epoch uint64) (chain.Mended, *store.Batch, error) {
+	d := x.d
 	fact := chain.Mended{How: how, After: d.chain.Head().Sequence, Epoch: epoch}
 	b := &store.Batch{Generation: d.generation}
-	return fact, b, d.AppendFact(b, &fact)
+	return fact, b, x.AppendFact(b, &fact)
 }
 
 // AppendFact adds the signed record of a mending to the batch, at the daemon's
 // index. It needs d.mu.
-func (d *Daemon) AppendFact(b *store.Batch, fact *chain.Mended) error {
-	rec := &journal.Mend{Fact: *fact, Time: d.Now(), Checkpoint: *d.CheckpointFor(chain.PurposeMend, fact.Epoch)}
+func (x Upkeep) AppendFact(b *store.Batch, fact *chain.Mended) error {
+	d := x.d
+	rec := &journal.Mend{Fact: *fact, Time: d.Turns().Now(), Checkpoint: *d.Image().CheckpointFor(chain.PurposeMend, fact.Epoch)}
 	var err error
 	if rec.Checkpoint.State, err = fact.Sum(); err != nil {
 		return err

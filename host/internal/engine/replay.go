@@ -33,7 +33,8 @@ func (d *Daemon) failLocked(err error) {
 
 // RebuildWith makes the daemon's code, restores its last stored state and replays
 // its history from there. It needs d.mu.
-func (d *Daemon) RebuildWith(ctx context.Context, sealed []byte) error {
+func (x Making) RebuildWith(ctx context.Context, sealed []byte) error {
+	d := x.d
 	d.remade = true
 	defer func() { d.remade = false }()
 	if len(sealed) > 0 {
@@ -49,7 +50,7 @@ func (d *Daemon) RebuildWith(ctx context.Context, sealed []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Construct(ctx, factory); err != nil {
+	if err := x.Construct(ctx, factory); err != nil {
 		return err
 	}
 	from, err := d.startingPoint()
@@ -66,7 +67,7 @@ func (d *Daemon) RebuildWith(ctx context.Context, sealed []byte) error {
 	if from > end {
 		return fmt.Errorf("%w: the stored state stands at history record %d, the history ends before %d", store.ErrCorrupt, from, end)
 	}
-	return d.env.Store.ReadHistory(d.id, from, end, func(_ uint64, rec []byte) error { return d.Replay(rec) })
+	return d.env.Store.ReadHistory(d.id, from, end, func(_ uint64, rec []byte) error { return x.Replay(rec) })
 }
 
 // startingPoint restores the stored snapshot, or the daemon's beginning, and
@@ -91,7 +92,8 @@ func (d *Daemon) startingPoint() (uint64, error) {
 
 // Replay applies one history record, as it was applied before. Outputs other
 // than the recorded ones are ErrDiverged. It needs d.mu.
-func (d *Daemon) Replay(b []byte) error {
+func (x Making) Replay(b []byte) error {
+	d := x.d
 	rec, err := journal.Decode(b)
 	if err != nil {
 		return fmt.Errorf("history record %d: %w", d.index, err)

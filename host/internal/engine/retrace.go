@@ -16,13 +16,14 @@ import (
 )
 
 // Remake gives a daemon that is made of its history, for a fork, the key of its record.
-func (d *Daemon) Remake(encoded []byte) error {
-	d.remade = true
-	return d.OpenKey(encoded)
+func (x Making) Remake(encoded []byte) error {
+	x.d.remade = true
+	return x.OpenKey(encoded)
 }
 
 // OpenKey gives the daemon the key of its record.
-func (d *Daemon) OpenKey(encoded []byte) error {
+func (x Making) OpenKey(encoded []byte) error {
+	d := x.d
 	rec, err := stored.DecodeRecord(encoded)
 	if err != nil || len(rec.Key) == 0 {
 		return err
@@ -37,7 +38,8 @@ func (d *Daemon) OpenKey(encoded []byte) error {
 
 // StandBack brings the daemon to its stored state, where it may be used, else to
 // its beginning.
-func (d *Daemon) StandBack(ctx context.Context, use func(uint64, *snapshot.Header) (bool, error)) error {
+func (x Making) StandBack(ctx context.Context, use func(uint64, *snapshot.Header) (bool, error)) error {
+	d := x.d
 	first, begin, err := stored.Beginning(d.env.Store, d.id)
 	if err != nil {
 		return err
@@ -57,7 +59,7 @@ func (d *Daemon) StandBack(ctx context.Context, use func(uint64, *snapshot.Heade
 			if err := d.build(ctx); err != nil {
 				return err
 			}
-			return d.Restore(s, begin.Time)
+			return x.Restore(s, begin.Time)
 		}
 	case !errors.Is(err, store.ErrNotFound):
 		return err
@@ -78,14 +80,15 @@ func (d *Daemon) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.Construct(ctx, f)
+	return d.Making().Construct(ctx, f)
 }
 
 // RetraceRecord is replay that crosses upgrades too: the state goes through the
 // hooks of both versions once more.
-func (d *Daemon) RetraceRecord(ctx context.Context, b []byte) error {
+func (x Making) RetraceRecord(ctx context.Context, b []byte) error {
+	d := x.d
 	if !journal.IsUpgrade(b) {
-		return d.Replay(b)
+		return x.Replay(b)
 	}
 	rec, err := journal.Decode(b)
 	if err != nil {
@@ -93,7 +96,7 @@ func (d *Daemon) RetraceRecord(ctx context.Context, b []byte) error {
 	}
 	up := rec.(*journal.Upgrade)
 	old := d.daemon
-	call := d.StateCall()
+	call := d.Image().StateCall()
 	var state []byte
 	if !d.stateless() {
 		if state, err = old.Snapshot(call); err != nil {

@@ -29,7 +29,7 @@ func FromRecord(node *Config, id identity.EntityID, encoded []byte) *Daemon {
 	d := New(node, id, rec.Kind, bytes.Clone(canon.OrNil(rec.Module)))
 	d.name, d.spawned, d.key = rec.Name, time.Unix(0, rec.Spawned), identity.PublicOnly(id)
 	d.previous = bytes.Clone(canon.OrNil(rec.Previous))
-	if err := d.SetLimits(rec.Limits); err != nil {
+	if err := d.Making().SetLimits(rec.Limits); err != nil {
 		d.fail(fmt.Errorf("%w: the daemon's record: %w", store.ErrCorrupt, err))
 	} else {
 		d.Show()
@@ -38,7 +38,8 @@ func FromRecord(node *Config, id identity.EntityID, encoded []byte) *Daemon {
 }
 
 // Revive is Runtime.revive. It needs d.mu.
-func (d *Daemon) Revive(ctx context.Context) {
+func (x Making) Revive(ctx context.Context) {
+	d := x.d
 	if err := d.rebuild(ctx); err != nil {
 		d.failLocked(err)
 		d.meter.CameBack("start", d.life.State())
@@ -46,12 +47,13 @@ func (d *Daemon) Revive(ctx context.Context) {
 	}
 	d.meter.CameBack("start", lifecycle.Running)
 	d.Resume()
-	d.AccountMemory()
+	d.Memory().AccountMemory()
 }
 
 // RecoverLedger reads what a passive daemon is subscribed to. Where that cannot
 // be read, its next event finds out what it is.
-func (d *Daemon) RecoverLedger() {
+func (x Making) RecoverLedger() {
+	d := x.d
 	enc, err := d.env.Store.Get(store.Bound, d.id[:])
 	if errors.Is(err, store.ErrNotFound) {
 		return
@@ -76,11 +78,12 @@ func (d *Daemon) rebuild(ctx context.Context) error {
 	}
 	d.stats, d.applied, d.payload, d.horizon, d.last = stats{errors: d.stats.errors}, 0, nil, snapshot.DedupTable{}, nil
 	d.ledger, d.effects = channel.Ledger{}, nil
-	return d.RebuildWith(ctx, rec.Key)
+	return d.Making().RebuildWith(ctx, rec.Key)
 }
 
 // Stale returns nil when all that the daemon made is durable or on its way.
-func (d *Daemon) Stale() error {
+func (x Memory) Stale() error {
+	d := x.d
 	if d.env.Store == nil || d.kind == "" || d.generation == d.env.Store.Generation() {
 		return nil
 	}
@@ -100,12 +103,13 @@ func (d *Daemon) asleep() bool {
 // lost with a full disk back to what is stored. It needs d.mu. What cannot be
 // read now may be readable later: only a daemon whose history does not hold
 // fails for good.
-func (d *Daemon) Wake(ctx context.Context) error {
+func (x Memory) Wake(ctx context.Context) error {
+	d := x.d
 	if !d.asleep() {
 		return nil
 	}
 	if d.life.State() == lifecycle.Running {
-		if d.Stale() == nil {
+		if x.Stale() == nil {
 			d.generation = d.env.Store.Generation()
 			return nil
 		}
@@ -128,8 +132,8 @@ func (d *Daemon) Wake(ctx context.Context) error {
 	d.meter.CameBack("event", lifecycle.Running)
 	d.life.Signal(lifecycle.Wake)
 	d.marked = marked
-	d.StartEffects()
+	d.Effects().StartEffects()
 	d.Show()
-	d.AccountMemory()
+	x.AccountMemory()
 	return nil
 }

@@ -12,15 +12,16 @@ import (
 )
 
 // SignedSnapshot needs d.mu.
-func (d *Daemon) SignedSnapshot(form snapshot.Form) (*snapshot.Snapshot, *pending.Ticket, error) {
+func (x Image) SignedSnapshot(form snapshot.Form) (*snapshot.Snapshot, *pending.Ticket, error) {
+	d := x.d
 	if d.stateless() {
 		return nil, nil, nil
 	}
-	s, err := d.SnapshotOf(form, true, false)
+	s, err := x.SnapshotOf(form, true, false)
 	if err != nil {
 		return nil, nil, err
 	}
-	lasting, err := d.EncodeFacts()
+	lasting, err := x.EncodeFacts()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -40,15 +41,16 @@ func (d *Daemon) SignedSnapshot(form snapshot.Form) (*snapshot.Snapshot, *pendin
 // snapshot captures the daemon; withKey seals its identity to this node. It
 // needs d.mu.
 func (d *Daemon) snapshot(withKey bool) (*snapshot.Snapshot, error) {
-	return d.SnapshotOf(d.Form(), withKey, false)
+	return d.Image().SnapshotOf(d.Image().Form(), withKey, false)
 }
 
 // SnapshotOf is snapshot of a form. For the store a large state goes to a file.
-func (d *Daemon) SnapshotOf(form snapshot.Form, withKey, forStore bool) (_ *snapshot.Snapshot, err error) {
-	if err := d.Portable(); err != nil {
+func (x Image) SnapshotOf(form snapshot.Form, withKey, forStore bool) (_ *snapshot.Snapshot, err error) {
+	d := x.d
+	if err := x.Portable(); err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
 	}
-	s, err := d.Header(form)
+	s, err := x.Header(form)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +70,7 @@ func (d *Daemon) SnapshotOf(form snapshot.Form, withKey, forStore bool) (_ *snap
 			}()
 		}
 	case snapshot.FormGiven:
-		s.State, err = d.daemon.Snapshot(d.StateCall())
+		s.State, err = d.daemon.Snapshot(x.StateCall())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("daemon %s: %w", d.id.Origin(), err)
@@ -97,8 +99,8 @@ func (d *Daemon) SnapshotOf(form snapshot.Form, withKey, forStore bool) (_ *snap
 }
 
 // Header is a snapshot that lacks its state and signature. It needs d.mu.
-func (d *Daemon) Header(form snapshot.Form) (*snapshot.Snapshot, error) {
-	return d.headerWith(form, d.horizon.List())
+func (x Image) Header(form snapshot.Form) (*snapshot.Snapshot, error) {
+	return x.d.headerWith(form, x.d.horizon.List())
 }
 
 func (d *Daemon) headerWith(form snapshot.Form, marks []snapshot.SenderMark) (*snapshot.Snapshot, error) {
@@ -121,11 +123,11 @@ func (d *Daemon) headerWith(form snapshot.Form, marks []snapshot.SenderMark) (*s
 }
 
 // Form is how the daemon's state is captured.
-func (d *Daemon) Form() snapshot.Form {
-	if d.stateless() {
+func (x Image) Form() snapshot.Form {
+	if x.d.stateless() {
 		return snapshot.FormNone
 	}
-	if _, ok := d.daemon.(capturer); ok {
+	if _, ok := x.d.daemon.(capturer); ok {
 		return snapshot.FormMemory
 	}
 	return snapshot.FormGiven

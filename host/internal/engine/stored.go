@@ -24,7 +24,8 @@ func (d *Daemon) hasStandbys() bool { return d.leader != nil && d.leader.HasStan
 
 // StoreIfDue stores the state after so many events, bytes or time. It needs
 // d.mu.
-func (d *Daemon) StoreIfDue(now int64) {
+func (x Upkeep) StoreIfDue(now int64) {
+	d := x.d
 	if d.env.Store == nil || d.kind == "" || d.index <= d.snapshotIndex || !d.saved.Due(d.Limits(), now) {
 		return
 	}
@@ -75,12 +76,12 @@ func (d *Daemon) putState(b *store.Batch) error {
 
 // nextIsDelta reports whether what is stored next is what changed since. It needs d.mu.
 func (d *Daemon) nextIsDelta() bool {
-	return d.saved.NextIsDelta(d.index, uint64(d.Limits().History)) && d.Form() == snapshot.FormMemory
+	return d.saved.NextIsDelta(d.index, uint64(d.Limits().History)) && d.Image().Form() == snapshot.FormMemory
 }
 
 // putWhole stores all of the daemon's state. It needs d.mu.
 func (d *Daemon) putWhole(b *store.Batch) error {
-	s, err := d.SnapshotOf(d.Form(), false, true)
+	s, err := d.Image().SnapshotOf(d.Image().Form(), false, true)
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (d *Daemon) loadStored(at int64) (bool, error) {
 
 	d.index, d.snapshotIndex = l.Index, l.Index
 	d.epoch = max(d.epoch, l.Whole.Header.Epoch)
-	if err := d.Restore(l.Whole, at, l.Changes...); err != nil {
+	if err := d.Making().Restore(l.Whole, at, l.Changes...); err != nil {
 		return false, err
 	}
 

@@ -15,7 +15,8 @@ import (
 )
 
 // Acknowledge needs d.mu.
-func (d *Daemon) Acknowledge(p effect.Place, list []channel.Carriage, lost string) error {
+func (x Effects) Acknowledge(p effect.Place, list []channel.Carriage, lost string) error {
+	d := x.d
 	if d.effects == nil {
 		return nil
 	}
@@ -46,20 +47,21 @@ func (d *Daemon) noteSent(p effect.Place, last channel.Carriage, lost string) er
 	if p.Replies {
 		return d.acknowledgeReplies(p.To, last, lost)
 	}
-	sent := &journal.Sent{Place: p, Epoch: last.Epoch, Number: last.Number, Lost: lost, Time: d.Now()}
+	sent := &journal.Sent{Place: p, Epoch: last.Epoch, Number: last.Number, Lost: lost, Time: d.Turns().Now()}
 	rec, err := journal.Encode(sent)
 	if err != nil {
 		return err
 	}
 	d.settle(sent)
 	if d.recording() {
-		d.Record(rec)
+		d.Turns().Record(rec)
 	}
 	return nil
 }
 
 // Credentials needs d.mu.
-func (d *Daemon) Credentials(p effect.Place, had outbox.Credentials) (c outbox.Credentials, err error) {
+func (x Effects) Credentials(p effect.Place, had outbox.Credentials) (c outbox.Credentials, err error) {
+	d := x.d
 	if d.key.CanSign() {
 		c.Residence, c.Epoch = had.Residence, d.epoch
 		if c.Residence == nil || had.Epoch != d.epoch {
@@ -86,8 +88,9 @@ type Taken struct {
 
 // TakeSome applies effects that are new to the daemon, and returns of how many
 // this is true now: all, unless the turn is over. It needs d.mu.
-func (d *Daemon) TakeSome(turn *fair.Turn, from identity.EntityID, via identity.NodeID, list []channel.Carriage) (taken Taken, t *pending.Ticket, err error) {
-	d.Gather()
+func (x Effects) TakeSome(turn *fair.Turn, from identity.EntityID, via identity.NodeID, list []channel.Carriage) (taken Taken, t *pending.Ticket, err error) {
+	d := x.d
+	d.Turns().Gather()
 	for taken.Events < len(list) {
 		e := &list[taken.Events]
 		before := d.stats.errors
@@ -101,13 +104,13 @@ func (d *Daemon) TakeSome(turn *fair.Turn, from identity.EntityID, via identity.
 			}
 		}
 
-		if taken.Events++; d.TurnOver(turn) {
+		if taken.Events++; d.Turns().TurnOver(turn) {
 			break
 		}
 	}
 
-	t = d.Flush()
-	d.CountTurn()
+	t = d.Turns().Flush()
+	d.Turns().CountTurn()
 	return taken, t, err
 }
 
@@ -128,14 +131,15 @@ var errAgain = errors.New("the event is to come again")
 
 // ApplyChannel has the daemon process one event of a channel. One that it fails
 // on is recorded, and passed over as every failed event. It needs d.mu.
-func (d *Daemon) ApplyChannel(b *channel.Binding, ev *Input) error {
+func (x Subscriptions) ApplyChannel(b *channel.Binding, ev *Input) error {
+	d := x.d
 	before := b.Cursor
 	var err error
 	if at := d.after(d.used); len(ev.Payload) > d.Limits().EventBytes {
 		_, err = d.failed(ev, at, &daemon.GuestError{Kind: "limit", Call: "process", Limit: "event-bytes",
 			Text: fmt.Sprintf("the event has %d bytes, at most %d", len(ev.Payload), d.Limits().EventBytes)})
 	} else {
-		err = d.Process(ev, at, new(pending.Event))
+		err = d.Turns().Process(ev, at, new(pending.Event))
 	}
 
 	if err == nil && b.Cursor == before {

@@ -23,7 +23,7 @@ import (
 // to be worth while. It needs d.mu.
 func (d *Daemon) trimmable(now bool) uint64 {
 	keep := uint64(d.Limits().History)
-	if keep == 0 || d.IsMoving() || d.tail != nil || !d.key.CanSign() || d.env.Store == nil || d.kind == "" {
+	if keep == 0 || d.Moves().IsMoving() || d.tail != nil || !d.key.CanSign() || d.env.Store == nil || d.kind == "" {
 		return 0
 	}
 	slack := uint64(0)
@@ -45,7 +45,8 @@ func (d *Daemon) startTrimming() { d.startTrimmingTo(d.trimmable(false), false) 
 
 // TrimNow lets go of all that is beyond the daemon's history, however little, and gives the
 // space back. It stores the state first where that keeps records from going. It needs d.mu.
-func (d *Daemon) TrimNow() {
+func (x Upkeep) TrimNow() {
+	d := x.d
 	if keep := uint64(d.Limits().History); d.life.State() == lifecycle.Running && keep > 0 && d.env.Store != nil && d.kind != "" && d.index > d.saved.Whole()+keep {
 		b := &store.Batch{}
 		if err := d.putWhole(b); err == nil {
@@ -77,7 +78,7 @@ func (d *Daemon) startTrimmingTo(to uint64, now bool) {
 		d.trimming = false
 		if d.trimAgain {
 			d.trimAgain = false
-			d.TrimNow()
+			d.Upkeep().TrimNow()
 		}
 		d.mu.Unlock()
 		if err != nil && d.env.Context.Err() == nil {
@@ -110,7 +111,7 @@ func (d *Daemon) trimmed(ctx context.Context, to uint64, now bool) (*pending.Tic
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.life.State() != lifecycle.Running || d.IsMoving() || d.Stale() != nil || to > d.saved.Whole() || d.trimmable(now) == 0 {
+	if d.life.State() != lifecycle.Running || d.Moves().IsMoving() || d.Memory().Stale() != nil || to > d.saved.Whole() || d.trimmable(now) == 0 {
 		return nil, nil // another time
 	}
 	begin.Checkpoint = chain.Checkpoint{Purpose: chain.PurposeRestart, Entity: d.id, Epoch: begin.Epoch, Sequence: begin.Head.Sequence,

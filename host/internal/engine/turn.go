@@ -32,7 +32,8 @@ const paceNoted = 10 * time.Minute
 
 // Owes returns how long the daemon must wait before it may make more of its own
 // accord, and counts that it must.
-func (d *Daemon) Owes() time.Duration {
+func (x Turns) Owes() time.Duration {
+	d := x.d
 	owes := d.share.Owes()
 	if owes == 0 {
 		return 0
@@ -48,7 +49,8 @@ func (d *Daemon) Owes() time.Duration {
 
 // Turn runs fn with the daemon entered, when it is its turn. It takes no place of
 // the mailbox: a daemon has one turn at a time.
-func (d *Daemon) Turn(ctx context.Context, fn func(t *fair.Turn) error) error {
+func (x Turns) Turn(ctx context.Context, fn func(t *fair.Turn) error) error {
+	d := x.d
 	t, err := d.share.Begin(ctx)
 	if err != nil {
 		return err
@@ -56,7 +58,7 @@ func (d *Daemon) Turn(ctx context.Context, fn func(t *fair.Turn) error) error {
 	defer func() { d.events.Internal.Add(uint64(t.End())) }()
 	if !d.tryEnter() {
 		t.Park()
-		err := d.Admit(ctx)
+		err := d.Mailbox().Admit(ctx)
 		t.Resume()
 		if err != nil {
 			return err
@@ -84,7 +86,8 @@ func (d *Daemon) tryEnter() bool {
 }
 
 // TurnOver reports whether a turn that gathers records is to end. It needs d.mu.
-func (d *Daemon) TurnOver(t *fair.Turn) bool {
+func (x Turns) TurnOver(t *fair.Turn) bool {
+	d := x.d
 	flown := d.flown
 	if d.gathered != nil {
 		flown += d.gathered.batch.Size()
@@ -94,10 +97,10 @@ func (d *Daemon) TurnOver(t *fair.Turn) bool {
 
 // OwesBytes is how long who brings the daemon events must wait for its rate of bytes. It
 // needs no lock.
-func (d *Daemon) OwesBytes() time.Duration { return d.share.OwesBytes() }
+func (x Turns) OwesBytes() time.Duration { return x.d.share.OwesBytes() }
 
 // CountTurn counts what the turn has submitted against the daemon's rate. It needs d.mu.
-func (d *Daemon) CountTurn() { d.share.Made(0, int64(d.flown)) }
+func (x Turns) CountTurn() { x.d.share.Made(0, int64(x.d.flown)) }
 
 // fly counts a batch of a turn until it is durable: finish then says so. stored is
 // for a daemon with standbys, once this node's disk has answered. It needs d.mu.

@@ -17,7 +17,8 @@ import (
 )
 
 // Upgrade needs d.mu.
-func (d *Daemon) Upgrade(ctx context.Context, f *guest.Factory) error {
+func (x Upkeep) Upgrade(ctx context.Context, f *guest.Factory) error {
+	d := x.d
 	digest := f.Module().Digest()
 	old, ok := d.daemon.(*guest.Daemon)
 	switch {
@@ -32,7 +33,7 @@ func (d *Daemon) Upgrade(ctx context.Context, f *guest.Factory) error {
 	case !d.stateless() && (old.Report().State != abi.StateHooks || f.Module().Report().State != abi.StateHooks):
 		return fmt.Errorf("%w: captured memory is of one module only; to pass state on, both must export wasmhost_snapshot and wasmhost_restore", daemon.ErrCannotUpgrade)
 	}
-	state, err := old.Snapshot(d.StateCall())
+	state, err := old.Snapshot(d.Image().StateCall())
 	if err != nil {
 		return err
 	}
@@ -41,9 +42,9 @@ func (d *Daemon) Upgrade(ctx context.Context, f *guest.Factory) error {
 		return err
 	}
 	if d.stateless() {
-		err = fresh.(daemon.Initer).Init(d.StateCall(), d.config)
+		err = fresh.(daemon.Initer).Init(d.Image().StateCall(), d.config)
 	} else {
-		err = fresh.Restore(d.StateCall(), state)
+		err = fresh.Restore(d.Image().StateCall(), state)
 	}
 	if err == nil {
 		err = d.install(fresh, digest[:])
@@ -75,12 +76,12 @@ func (d *Daemon) storeUpgrade(from []byte) error {
 	if d.env.Store == nil || d.kind == "" {
 		return nil
 	}
-	check := d.CheckpointFor(chain.PurposeUpgrade, d.epoch)
+	check := d.Image().CheckpointFor(chain.PurposeUpgrade, d.epoch)
 	check.State = chain.CodeHash(d.kind, d.module)
 	if err := check.Sign(d.key); err != nil {
 		return err
 	}
-	rec, err := journal.Encode(&journal.Upgrade{From: from, To: d.module, Time: d.Now(), Checkpoint: *check})
+	rec, err := journal.Encode(&journal.Upgrade{From: from, To: d.module, Time: d.Turns().Now(), Checkpoint: *check})
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func (d *Daemon) storeUpgrade(from []byte) error {
 	if err != nil {
 		return err
 	}
-	entry, err := d.EncodeRecord()
+	entry, err := d.Making().EncodeRecord()
 	if err != nil {
 		return err
 	}

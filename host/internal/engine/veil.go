@@ -30,7 +30,7 @@ func (d *Daemon) veil() error {
 	}
 
 	saved := d.saved // in which this is no event
-	d.Record(rec)
+	d.Turns().Record(rec)
 	d.saved = saved
 	return nil
 }

@@ -25,7 +25,7 @@ func (d *Daemon) Shown() (state string, memory int64, near daemon.Near) {
 	s := d.view.at
 	d.view.mu.Unlock()
 	state = s.name()
-	if s.state == lifecycle.Running && d.IsMoving() {
+	if s.state == lifecycle.Running && d.Moves().IsMoving() {
 		state = lifecycle.Migrating.String()
 	}
 	return state, s.memory, s.near(d.Limits())
@@ -36,7 +36,8 @@ func (d *Daemon) Notify(what daemon.Topic, reason string) {
 	d.env.Notify(daemon.Notification{Topic: what, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Reason: reason})
 }
 
-func (d *Daemon) OwnsUnder(epoch uint64) bool {
+func (x Moves) OwnsUnder(epoch uint64) bool {
+	d := x.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.epoch >= epoch
@@ -105,7 +106,7 @@ func (d *Daemon) Info() daemon.Info {
 	if s.module != nil {
 		i.Module = fmt.Sprintf("%x", s.module)
 	}
-	if s.state == lifecycle.Running && d.IsMoving() {
+	if s.state == lifecycle.Running && d.Moves().IsMoving() {
 		i.State = lifecycle.Migrating.String()
 	}
 	var moved *daemon.MovedError
