@@ -107,6 +107,8 @@ var codeTable = []Code{
 	{"no-receipt", 404, ExitNotFound, "No such receipt", "see wasmhost receipt ls"},
 	{"bad-snapshot", 422, ExitVerification, "Not a valid snapshot", "the file is damaged or was changed: save the snapshot again"},
 	{"daemon-stopped", 409, ExitConflict, "The daemon is stopped", "start it: wasmhost start DAEMON"},
+	{"too-many-queries", 429, ExitFailure, "Too many queries wait for the daemon", "try again in a moment, and ask from fewer places at a time"},
+	{"no-queries", 409, ExitConflict, "The daemon answers no queries", "have its code export wasmhost_query, as guest-sdk/README.md and abi/SPEC.md say, and go over to it: wasmhost upgrade; or send it an event"},
 	{"too-many-readers", 429, ExitFailure, "Too many callers look at the daemon", "wait until it is less busy, or end some of those that follow it"},
 	{"answer-too-large", 502, ExitFailure, "The node's answer is too large", "ask for less at a time"},
 	{"bodies-full", 503, ExitFailure, "The node holds too many bytes of requests", "try again, with fewer or smaller requests at a time"},

@@ -43,6 +43,7 @@ var peerNeeds = map[string]trust.Rights{
 	"GET /v1/groups/{group}":                 trust.RightRead,
 	"GET /v1/daemons/{ref}/subscriptions":    trust.RightRead,
 	"GET /v1/daemons/{ref}/logs":             trust.RightRead,
+	"POST /v1/daemons/{ref}/query":           trust.RightRead,
 	"GET /v1/daemons/{ref}/tail":             trust.RightRead,
 	"GET /v1/daemons/{ref}/snapshot":         trust.RightRead,
 	"GET /v1/daemons/{ref}/receipts":         trust.RightRead,

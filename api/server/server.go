@@ -133,6 +133,7 @@ func New(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version string, log
 
 		"POST /v1/daemons/{ref}/events":  s.group.ToGroup(s.postEvent),
 		"POST /v1/daemons/{ref}/stream":  s.group.ToGroup(s.postStream),
+		"POST /v1/daemons/{ref}/query":   s.guard.Needs(trust.RightRead, s.find.AtOwner(s.postQuery)),
 		"GET /v1/daemons/{ref}":          s.find.AtOwner(s.getDaemon),
 		"DELETE /v1/daemons/{ref}":       s.guard.Needs(trust.RightOperate, s.find.AtOwner(s.planning(s.planDaemon, s.deleteDaemon))),
 		"GET /v1/daemons/{ref}/logs":     s.guard.Needs(trust.RightRead, s.find.AtOwner(s.getLogs)),

@@ -49,7 +49,7 @@ var tree = []struct {
 	title string
 	verbs []verb
 }{
-	{"Daemons:", []verb{daemons.Spawn, daemons.PS, daemons.Inspect, daemons.Send, daemons.Tail, daemons.Logs, daemons.Top, daemons.Events, daemons.Stop, daemons.Start, daemons.Remove, daemonCommand}},
+	{"Daemons:", []verb{daemons.Spawn, daemons.PS, daemons.Inspect, daemons.Send, daemons.Query, daemons.Tail, daemons.Logs, daemons.Top, daemons.Events, daemons.Stop, daemons.Start, daemons.Remove, daemonCommand}},
 	{"Moves, copies and versions:", []verb{daemons.Migrate, daemons.Migrations, daemons.Place, daemons.Snapshot, daemons.Fork, daemons.Upgrade, daemons.Quarantine, daemons.Recover}},
 	{"Kinds:", []verb{kinds.Kind, kinds.Limits}},
 	{"Channels and groups:", []verb{channels.Channel, daemons.Subscribe, daemons.Unsubscribe, daemons.Grant, daemons.Revoke, groups.Group}},
@@ -61,7 +61,7 @@ var tree = []struct {
 }
 
 // longForms are the commands that also stand under daemon.
-var longForms = []verb{daemons.Spawn, daemons.PS, daemons.Inspect, daemons.Send, daemons.Tail, daemons.Logs, daemons.Top, daemons.Stop, daemons.Start, daemons.Remove, daemons.Migrate, daemons.Subscribe, daemons.Unsubscribe}
+var longForms = []verb{daemons.Spawn, daemons.PS, daemons.Inspect, daemons.Send, daemons.Query, daemons.Tail, daemons.Logs, daemons.Top, daemons.Stop, daemons.Start, daemons.Remove, daemons.Migrate, daemons.Subscribe, daemons.Unsubscribe}
 
 const exitHelp = `Exit codes:
   0 ok                       6 cannot reach the node

@@ -134,6 +134,8 @@ var errorCodes = []struct {
 	{daemon.ErrBadSnapshot, "bad-snapshot"},
 	{daemon.ErrHalted, "daemon-stopped"},
 	{daemon.ErrManyReaders, "too-many-readers"},
+	{daemon.ErrManyQueries, "too-many-queries"},
+	{daemon.ErrNoQueries, "no-queries"},
 	{client.ErrAnswerTooLarge, "answer-too-large"},
 	{ErrBodiesFull, "bodies-full"},
 	{budget.ErrFull, "bytes-full"},

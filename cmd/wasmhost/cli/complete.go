@@ -64,7 +64,7 @@ type completed struct {
 var completions = map[string]completed{
 	"spawn": one(kindNames), "place": one(kindNames),
 	"inspect": several(daemonNames("")), "stop": several(daemonNames("running")), "start": several(daemonNames("stopped")), "rm": several(daemonNames("")),
-	"logs": several(daemonNames("")), "tail": one(daemonNames("")), "fork": one(daemonNames("")), "subscribe": one(daemonNames("")), "unsubscribe": one(daemonNames("")),
+	"logs": several(daemonNames("")), "query": one(daemonNames("")), "tail": one(daemonNames("")), "fork": one(daemonNames("")), "subscribe": one(daemonNames("")), "unsubscribe": one(daemonNames("")),
 	"grant": several(daemonNames("")), "revoke": several(daemonNames("")),
 	"send": {arguments: [][]named{{daemonNames(""), groupRefs}}}, "upgrade": {arguments: [][]named{{daemonNames(""), groupRefs}}},
 	"migrate":       {arguments: [][]named{{daemonNames("")}, {nodeNamesKnown, daemonNames("")}}, many: true},

@@ -24,6 +24,13 @@ func DeclareEvents(c *cobra.Command) {
 	MayBeEmpty(c, "data")
 }
 
+// DeclareOne declares the flags of DeclareEvents that are of one event.
+func DeclareOne(c *cobra.Command) {
+	c.Flags().String("data", "", "the question, as text; the same as DATA")
+	c.Flags().StringP("file", "f", "", "a file that is the question; - is standard input")
+	MayBeEmpty(c, "data")
+}
+
 // EventSource returns what the flags of declareEvents, or an argument, give.
 func (a *App) EventSource(c *cobra.Command, args []string) (s EventSource, err error) {
 	given := len(args)
@@ -31,7 +38,7 @@ func (a *App) EventSource(c *cobra.Command, args []string) (s EventSource, err e
 		name string
 		to   *string
 	}{{"data", &s.data}, {"file", &s.file}, {"lines", &s.Lines}} {
-		if flag := c.Flags().Lookup(f.name); flag.Changed {
+		if flag := c.Flags().Lookup(f.name); flag != nil && flag.Changed {
 			*f.to = flag.Value.String()
 			given++
 		}
