@@ -19,7 +19,7 @@ import (
 // Package is one package as it is.
 type Package struct {
 	Dir      string
-	Lines    int // of its code; comments and blank lines count, tests do not
+	Lines    int // of its code; comments count, blank lines and tests do not
 	Tests    int // lines of tests
 	Blank    int // lines within functions that are blank, of Body
 	Body     int // lines within functions
@@ -113,7 +113,7 @@ func (p *Package) read(path, module string, methods map[string]int) error {
 		p.Tests += len(lines)
 		return nil
 	}
-	p.Lines += len(lines)
+	p.Lines += len(lines) - blankLines(lines)
 	p.Comments += commentLines(src)
 
 	set := token.NewFileSet()
@@ -196,6 +196,16 @@ func receiver(d *ast.FuncDecl) string {
 			return fmt.Sprintf("%T", t)
 		}
 	}
+}
+
+// blankLines counts the lines without anything on them: room between steps costs none.
+func blankLines(lines []string) (n int) {
+	for _, l := range lines {
+		if strings.TrimSpace(l) == "" {
+			n++
+		}
+	}
+	return n
 }
 
 // commentLines counts the lines that hold nothing but a comment.
