@@ -7,6 +7,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/cluster"
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/stored"
@@ -36,7 +37,7 @@ func (p departing) MayMove(ctx context.Context, target identity.NodeID, withKey 
 		return 0, migration.Failf(migration.AlreadyMigrating, "daemon %s is migrating already", p.Entity().Origin())
 	}
 	if epoch, err = p.Daemon.Moves().MayMove(ctx, withKey); err == nil {
-		err = p.rt.cluster.movable(ctx, p.Daemon, target)
+		err = p.rt.cluster.CheckMove(ctx, p.Daemon, target)
 	}
 	if err != nil {
 		p.Moves().EndMove()
@@ -46,10 +47,10 @@ func (p departing) MayMove(ctx context.Context, target identity.NodeID, withKey 
 
 // Commit implements source.Ownership.
 func (p departing) Commit(ctx context.Context, target identity.NodeID, epoch uint64) error {
-	if leaderOf(p.Daemon) == nil {
+	if cluster.LeaderOf(p.Daemon) == nil {
 		return nil
 	}
-	return p.rt.cluster.move(ctx, p.Daemon, target, epoch)
+	return p.rt.cluster.Move(ctx, p.Daemon, target, epoch)
 }
 
 // Ended implements source.Ownership.
@@ -59,7 +60,7 @@ func (p departing) Ended(m *source.Migration, err *migration.Error) {
 	if err != nil {
 		if !committed {
 			p.Moves().EndMove()
-			p.rt.cluster.stays(p.Daemon)
+			p.rt.cluster.Stayed(p.Daemon)
 		}
 		failed := runningMove(m)
 		failed.State, failed.Ended, failed.Err = MoveFailed, p.rt.env.Clock(), err

@@ -12,6 +12,7 @@ import (
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/cluster"
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/journal"
@@ -93,8 +94,8 @@ func (r *Runtime) HearsOldNews(e directory.Entry) error {
 	if err != nil {
 		return err
 	}
-	leaderOf(d).Restart()
-	r.cluster.compareWith(d, e, r.cluster.sessionNow())
+	cluster.LeaderOf(d).Restart()
+	r.cluster.CompareWith(d, e, r.cluster.SessionNow())
 	return nil
 }
 
@@ -207,7 +208,7 @@ func (r *Runtime) Serves(id identity.EntityID) bool {
 	if err != nil || r.holds.Has(id) {
 		return false
 	}
-	l := leaderOf(d)
+	l := cluster.LeaderOf(d)
 	if l == nil {
 		return true
 	}
@@ -216,7 +217,7 @@ func (r *Runtime) Serves(id identity.EntityID) bool {
 
 // SignReach signs that the history here of the daemon goes so far.
 func (r *Runtime) SignReach(id identity.EntityID, epoch, next uint64, sum [32]byte) ([]byte, error) {
-	return r.proveReach(id, reach.Extent{Epoch: epoch, Next: next, Sum: sum})
+	return r.cluster.ProveReach(id, reach.Extent{Epoch: epoch, Next: next, Sum: sum})
 }
 
 // EagerMost is how many daemons are read before the node is ready.
@@ -303,16 +304,16 @@ var LastWord = lastWord
 // ActivateLate returns what activates the copy that this node has now of the daemon, as
 // who has decided to do so and is late does.
 func (r *Runtime) ActivateLate(id identity.EntityID) func(directory.Entry) error {
-	s := r.cluster.copies.Find(id)
+	s := r.cluster.Copies().Find(id)
 	return func(e directory.Entry) error {
 		s.Fence()
-		return r.cluster.activateFenced(r.env.Context, e, s)
+		return r.cluster.ActivateFenced(r.env.Context, e, s)
 	}
 }
 
 // Entry is what the directory itself says of the daemon.
 func (r *Runtime) Entry(ctx context.Context, id identity.EntityID) (directory.Entry, error) {
-	return r.cluster.directory.Read(ctx, id)
+	return r.cluster.Directory().Read(ctx, id)
 }
 
 // TakeEffects has a daemon of the node take effects, as they come from other daemons.

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 
+	"fmt"
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/migration"
@@ -27,5 +28,14 @@ func (h handler) HandleChannel(ctx context.Context, from identity.NodeID, may me
 
 // HandleStandby implements mesh.Handler.
 func (h handler) HandleStandby(ctx context.Context, from identity.NodeID, c standby.Conn) {
-	h.rt.handleStandby(ctx, from, c)
+	if h.rt.cluster != nil {
+		h.rt.cluster.HandleStandby(ctx, from, c)
+		return
+	}
+
+	_, err := c.Recv()
+	if err == nil {
+		err = standby.SendNow(c, &standby.Refuse{Text: fmt.Sprintf("node %s is no member of a cluster", h.rt.env.Self)})
+	}
+	h.rt.env.Logger.Debug("refused a standby's stream: this node is in no cluster", "from", from, "error", err)
 }

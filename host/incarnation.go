@@ -27,10 +27,6 @@ import (
 //	restored     -> unconfirmed: daemons held, channels closed; silence changes nothing
 //	unconfirmed  -> confirmed:   by Unconfirmed.ConfirmNode, once no daemon is held as unconfirmed
 
-// ErrUnconfirmed says that a node which was restored from a backup is not confirmed
-// yet. Where it stands for a channel, it is also channel.ErrNotReady.
-var ErrUnconfirmed = errors.New("the node was restored from a backup, and nobody has confirmed it")
-
 // Incarnation says which life of a node a data directory is of.
 type Incarnation struct {
 	Number    uint64    // how often the node was restored; 0: never
@@ -136,7 +132,7 @@ func (r Unconfirmed) Incarnation() Incarnation {
 // the same key may have published more there.
 func (r *Runtime) channelsOpen() error {
 	if in := r.incarnation.Load(); in != nil && !in.Confirmed {
-		return fmt.Errorf("%w: %w", channel.ErrNotReady, ErrUnconfirmed)
+		return fmt.Errorf("%w: %w", channel.ErrNotReady, daemon.ErrUnconfirmed)
 	}
 	return nil
 }
@@ -259,7 +255,7 @@ func (r *Runtime) leaveToTwin(d *engine.Daemon, h *holds.Record, seen *Twin) (ch
 	}
 	r.holds.Drop(d.Entity())
 	r.table.Remove(d)
-	r.cluster.resign(d, daemon.ErrStopped)
+	r.cluster.Resign(d, daemon.ErrStopped)
 	d.End(lifecycle.Leave, &daemon.NotFoundError{Entity: d.Entity()})
 	r.subscriber.LeaveAll(d.Entity())
 	r.env.Logger.Warn("a held daemon was given up for another incarnation of this node; its history is kept as evidence", "daemon", d.Entity().Origin(), "name", d.Name(), "epoch", h.Epoch)

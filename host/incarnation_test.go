@@ -103,7 +103,7 @@ func TestRestoredNodeWaitsForItsOperator(t *testing.T) {
 		if err := deliver(); !errors.Is(err, daemon.ErrHeld) {
 			t.Errorf("an event: got %v, want ErrHeld", err)
 		}
-		if err := publish(t, rt); !errors.Is(err, host.ErrUnconfirmed) || !errors.Is(err, channel.ErrNotReady) {
+		if err := publish(t, rt); !errors.Is(err, daemon.ErrUnconfirmed) || !errors.Is(err, channel.ErrNotReady) {
 			t.Errorf("publishing: got %v, want ErrUnconfirmed", err)
 		}
 		if _, err := rt.Unconfirmed().Yield(t.Context(), id); !errors.Is(err, daemon.ErrNoneFurther) {
@@ -115,7 +115,7 @@ func TestRestoredNodeWaitsForItsOperator(t *testing.T) {
 		if _, err := rt.Unconfirmed().Confirm(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		if err := publish(t, rt); !errors.Is(err, host.ErrUnconfirmed) {
+		if err := publish(t, rt); !errors.Is(err, daemon.ErrUnconfirmed) {
 			t.Errorf("publishing when the daemon alone is confirmed: got %v, want ErrUnconfirmed", err)
 		}
 		if err := errors.Join(rt.Unconfirmed().ConfirmNode(t.Context()), deliver(), publish(t, rt)); err != nil {

@@ -145,11 +145,11 @@ func (r *Runtime) listed(ctx context.Context, id identity.EntityID, node identit
 	if r.cluster == nil {
 		return Proven{}, false, nil
 	}
-	e, ok := r.cluster.directory.Look(id)
+	e, ok := r.cluster.Directory().Look(id)
 	if ok && e.Owner != node { // what was heard last may be old
 		ctx, cancel := context.WithTimeout(ctx, locatePatience)
 		defer cancel()
-		now, err := r.cluster.directory.Read(ctx, id)
+		now, err := r.cluster.Directory().Read(ctx, id)
 		switch {
 		case err == nil:
 			e = now

@@ -52,8 +52,8 @@ func (r *Runtime) MendDaemon(ctx context.Context, id identity.EntityID, how chai
 		d.End(lifecycle.Leave, err)
 		return chain.Mended{}, fmt.Errorf("mending daemon %s by %s: %w", id.Origin(), how, err)
 	}
-	if r.cluster.replaced(old, d) {
-		defer r.cluster.lookSoon()
+	if r.cluster.Replaced(old, d) {
+		defer r.cluster.LookSoon()
 	}
 	r.table.Put(d)
 	d.Meter().CameBack(how.String(), lifecycle.Running)

@@ -15,13 +15,13 @@ import (
 )
 
 // standing is what the node's copy of a daemon proves.
-func (m *member) standing(id identity.EntityID) host.ChainEnd {
+func (m *member) standing(id identity.EntityID) chain.End {
 	m.t.Helper()
 	var b bytes.Buffer
 	if err := m.rt.Copies().Export(m.t.Context(), id, &b); err != nil {
 		m.t.Fatal(err)
 	}
-	at, err := host.ChainEndOf(id, &b)
+	at, err := chain.EndOf(id, &b)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestAStandbysCopyIsPromoted(t *testing.T) {
 				if at.Sequence != 20 || at.Epoch != 1 {
 					t.Fatalf("the copy proves %+v", at)
 				}
-				if err := b.rt.Copies().Promote(t.Context(), d.Entity, at, 2); !errors.Is(err, host.ErrDirectoryHere) {
+				if err := b.rt.Copies().Promote(t.Context(), d.Entity, at, 2); !errors.Is(err, directory.ErrAnswers) {
 					t.Errorf("while the directory answers: %v", err)
 				}
 				left := []*member{}
@@ -78,7 +78,7 @@ func TestAStandbysCopyIsPromoted(t *testing.T) {
 				}
 				other := at
 				other.Sequence--
-				if err := b.rt.Copies().Promote(t.Context(), d.Entity, other, 2); !errors.Is(err, host.ErrOtherEnd) {
+				if err := b.rt.Copies().Promote(t.Context(), d.Entity, other, 2); !errors.Is(err, chain.ErrOtherEnd) {
 					t.Errorf("as it does not stand: %v", err)
 				}
 				if err := b.rt.Copies().Promote(t.Context(), d.Entity, at, 7); err != nil {
@@ -127,7 +127,7 @@ func TestAnOwnerIsPromoted(t *testing.T) {
 
 // TestTheLongestCopyIsChosen ranks copies.
 func TestTheLongestCopyIsChosen(t *testing.T) {
-	at := func(epoch, sequence uint64) host.ChainEnd { return host.ChainEnd{Epoch: epoch, Sequence: sequence} }
+	at := func(epoch, sequence uint64) chain.End { return chain.End{Epoch: epoch, Sequence: sequence} }
 	whole := host.Copy{InSync: true, Whole: true, Index: 5}
 	behind := host.Copy{Index: 9}
 	owner := host.Copy{Owned: true, InSync: true, Whole: true, Index: 5}
@@ -138,12 +138,12 @@ func TestTheLongestCopyIsChosen(t *testing.T) {
 	}{
 		"none":                       {nil, -1},
 		"none is proven":             {[]host.Candidate{{Err: broken}}, -1},
-		"more outputs":               {[]host.Candidate{{ChainEnd: at(1, 10)}, {ChainEnd: at(1, 20)}, {ChainEnd: at(1, 15)}}, 1},
-		"a higher epoch":             {[]host.Candidate{{ChainEnd: at(2, 10)}, {ChainEnd: at(1, 20)}}, 0},
-		"what is not proven":         {[]host.Candidate{{ChainEnd: at(9, 90), Err: broken}, {ChainEnd: at(1, 1)}}, 1},
-		"equally far, one complete":  {[]host.Candidate{{Copy: behind, ChainEnd: at(1, 10)}, {Copy: whole, ChainEnd: at(1, 10)}}, 1},
-		"equally far, the owner":     {[]host.Candidate{{Copy: whole, ChainEnd: at(1, 10)}, {Copy: owner, ChainEnd: at(1, 10)}}, 1},
-		"equally far, the same node": {[]host.Candidate{{Node: 2, Copy: whole, ChainEnd: at(1, 10)}, {Node: 1, Copy: whole, ChainEnd: at(1, 10)}}, 1},
+		"more outputs":               {[]host.Candidate{{End: at(1, 10)}, {End: at(1, 20)}, {End: at(1, 15)}}, 1},
+		"a higher epoch":             {[]host.Candidate{{End: at(2, 10)}, {End: at(1, 20)}}, 0},
+		"what is not proven":         {[]host.Candidate{{End: at(9, 90), Err: broken}, {End: at(1, 1)}}, 1},
+		"equally far, one complete":  {[]host.Candidate{{Copy: behind, End: at(1, 10)}, {Copy: whole, End: at(1, 10)}}, 1},
+		"equally far, the owner":     {[]host.Candidate{{Copy: whole, End: at(1, 10)}, {Copy: owner, End: at(1, 10)}}, 1},
+		"equally far, the same node": {[]host.Candidate{{Node: 2, Copy: whole, End: at(1, 10)}, {Node: 1, Copy: whole, End: at(1, 10)}}, 1},
 	} {
 		if got := host.Longest(c.candidates); got != c.want {
 			t.Errorf("%s: copy %d is chosen, want %d", name, got, c.want)
@@ -164,16 +164,16 @@ func TestACopyIsNotBelieved(t *testing.T) {
 			t.Fatal(err)
 		}
 		file := b.Bytes()
-		if _, err := host.ChainEndOf(someone(t), bytes.NewReader(file)); !errors.Is(err, chain.ErrOriginMismatch) {
+		if _, err := chain.EndOf(someone(t), bytes.NewReader(file)); !errors.Is(err, chain.ErrOriginMismatch) {
 			t.Errorf("of another daemon: %v", err)
 		}
 		for i := range file {
-			if _, err := host.ChainEndOf(d.Entity, bytes.NewReader(file[:i])); err == nil {
+			if _, err := chain.EndOf(d.Entity, bytes.NewReader(file[:i])); err == nil {
 				t.Fatalf("%d bytes of it prove something", i)
 			}
 			changed := bytes.Clone(file)
 			changed[i] ^= 1
-			if at, err := host.ChainEndOf(d.Entity, bytes.NewReader(changed)); err == nil {
+			if at, err := chain.EndOf(d.Entity, bytes.NewReader(changed)); err == nil {
 				t.Fatalf("with byte %d changed it proves %+v", i, at)
 			}
 		}

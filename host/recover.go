@@ -2,12 +2,9 @@ package host
 
 import (
 	"context"
-	"errors"
 
 	"wasmhost.example/host/internal/leader"
-)
-
-// recover brings back kinds, daemons and migrations from the
+) // recover brings back kinds, daemons and migrations from the
 // store. A daemon that cannot be brought back is kept as failed or diverged,
 // with the reason, and stops no other.
 func (r *Runtime) recover(ctx context.Context) error {
@@ -39,11 +36,11 @@ func (r *Runtime) recover(ctx context.Context) error {
 		return err
 	}
 	if r.cluster != nil {
-		if err := errors.Join(r.cluster.recoverLife(), r.cluster.copies.Recover(), r.cluster.recoverMemory()); err != nil {
+		if err := r.cluster.Recover(); err != nil {
 			return err
 		}
 		for _, d := range r.table.Daemons() {
-			r.cluster.attach(d, leader.Beginning{Uncompared: true, Unread: d.IsUnread()})
+			r.cluster.Attach(d, leader.Beginning{Uncompared: true, Unread: d.IsUnread()})
 		}
 	}
 	if err := r.recoverOutgoing(); err != nil {

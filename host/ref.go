@@ -85,7 +85,7 @@ func (r *Runtime) matching(match func(identity.EntityID, string) bool, moved fun
 		return nil, err
 	}
 	if out = append(out, gone...); len(out) == 0 && r.cluster != nil {
-		r.cluster.directory.Named(func(e directory.Entry) bool {
+		r.cluster.Directory().Named(func(e directory.Entry) bool {
 			if match(e.Entity, e.Name) {
 				out = append(out, e.Entity)
 			}

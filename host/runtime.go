@@ -20,6 +20,7 @@ import (
 	"wasmhost.example/host/budget"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/fair"
+	"wasmhost.example/host/internal/cluster"
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/evidence"
@@ -113,7 +114,7 @@ type Runtime struct {
 	twin        func(context.Context) *Twin // looks for another incarnation of this node; nil: there is none to look for
 	incarnation atomic.Pointer[Incarnation] // nil: the node was never restored
 
-	cluster *member // nil: it is in none
+	cluster *cluster.Member // nil: it is in none
 
 	exchanges  *exchanges
 	tokenSkew  time.Duration
@@ -193,7 +194,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	r.watch = outbox.NewWatch(r.env, r.sender, box)
 	r.inbox = outbox.NewInbox(r.env, r.broker, box, box)
 	if o.Cluster != nil {
-		r.cluster = newMember(r, o.Cluster)
+		r.cluster = cluster.New(r.clusterConfig(o.Cluster))
 	}
 	return r, nil
 }
@@ -298,7 +299,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 		return daemon.ErrShuttingDown
 	}
 	if r.cluster != nil {
-		r.cluster.start()
+		r.cluster.Start()
 	}
 	r.peersCame()
 	r.resumeMigrations()
@@ -330,7 +331,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	if r.handling.Swap(false) {
 		r.mesh.Handle(nil)
 	}
-	inOrder := was == lifeReady && r.cluster.announceStop(ctx)
+	inOrder := was == lifeReady && r.cluster.AnnounceStop(ctx)
 	r.cancel()
 	defer time.AfterFunc(lastEvents, func() { r.hurry.Store(true) }).Stop()
 	done := make(chan struct{})
@@ -351,13 +352,13 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 	for _, in := range waiting {
 		in.shutDown()
 	}
-	r.cluster.feedLast(ctx, daemons)
+	r.cluster.FeedLast(ctx, daemons)
 	if inOrder && err == nil && r.env.Store.Err() == nil {
-		err = r.cluster.stopped()
+		err = r.cluster.MarkStopped()
 	}
 	r.notifications.feed.Close()
 	if r.cluster != nil && was == lifeReady {
-		<-r.cluster.done
+		<-r.cluster.Done()
 	}
 	return errors.Join(err, r.registry.Close(ctx))
 }
@@ -381,7 +382,7 @@ func (r *Runtime) find(id identity.EntityID) (*engine.Daemon, error) {
 		if m.Node != r.env.Self {
 			return nil, &daemon.MovedError{Moved: m}
 		}
-		if r.cluster.coming(id) {
+		if r.cluster.IsComing(id) {
 			return nil, fmt.Errorf("%w: %s", daemon.ErrComing, id.Origin())
 		}
 		if d := r.table.Daemon(id); d != nil { // it may have come since the first look

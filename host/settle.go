@@ -115,7 +115,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if err := in.own(rel, check, went); err != nil {
 		return err
 	}
-	in.rt.cluster.attach(d, leader.Beginning{})
+	in.rt.cluster.Attach(d, leader.Beginning{})
 	in.rt.table.Activate(in, d)
 	here = true
 	if err := in.step(migration.Released, migration.Source); err != nil {
@@ -125,7 +125,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 		of.Thaw()
 	}
 	d.Resume()
-	in.rt.cluster.lookSoon()
+	in.rt.cluster.LookSoon()
 	in.rt.subscriber.Start(d.Entity(), d.Position().Ledger.All())
 	d.Effects().StartEffects()
 	d.Memory().AccountMemory()

@@ -24,7 +24,7 @@ func (r Evidence) Sight(id identity.EntityID) (Sighting, error) {
 		return Sighting{}, err
 	}
 	d, in, t := w.Here, w.Coming, w.Went
-	s := Sighting{Coming: in != nil || r.rt.cluster != nil && r.rt.cluster.copies.Find(id) != nil}
+	s := Sighting{Coming: in != nil || r.rt.cluster != nil && r.rt.cluster.Copies().Find(id) != nil}
 	switch {
 	case d != nil:
 		i := d.Info()

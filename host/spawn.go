@@ -7,6 +7,8 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/directory"
+	"wasmhost.example/host/internal/cluster"
 	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lifecycle"
@@ -134,9 +136,9 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 		return daemon.Info{}, err
 	}
 	if req.Standbys != 0 && (r.cluster == nil || d.Kind() == "") {
-		return daemon.Info{}, fmt.Errorf("%w: a daemon with standbys", ErrNoCluster)
+		return daemon.Info{}, fmt.Errorf("%w: a daemon with standbys", directory.ErrNoCluster)
 	}
-	r.cluster.attach(d, leader.Beginning{Unclaimed: true})
+	r.cluster.Attach(d, leader.Beginning{Unclaimed: true})
 	err = r.reserve(d)
 	if made && errors.Is(err, daemon.ErrNameTaken) { // by an origin that begins alike
 		d.Making().Rename(fmt.Sprintf("%s-%s", daemon.NameStem(req.Kind), id.Origin()))
@@ -189,15 +191,15 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *engine.Daemon, factory da
 	if from != nil {
 		epoch = max(epoch, from.Header.Epoch+1)
 	}
-	e, err := r.cluster.claim(ctx, d, epoch, req.Standbys, req.Ack)
+	e, err := r.cluster.Claim(ctx, d, epoch, req.Standbys, req.Ack)
 	if err != nil {
 		return fmt.Errorf("making daemon %s known to the cluster: %w", d.Entity().Origin(), err)
 	}
 	d.Making().SetEpoch(e.Epoch)
 	if err := begin(); err != nil {
-		return errors.Join(err, r.cluster.directory.Delete(ctx, e))
+		return errors.Join(err, r.cluster.Directory().Delete(ctx, e))
 	}
-	leaderOf(d).Claimed(e)
+	cluster.LeaderOf(d).Claimed(e)
 	return nil
 }
 

@@ -113,7 +113,7 @@ func (r *Runtime) remove(ctx context.Context, id identity.EntityID) error {
 	if d.Position().State == lifecycle.Moved {
 		return d.Position().Gone
 	}
-	if err := r.cluster.disown(ctx, d); err != nil {
+	if err := r.cluster.Disown(ctx, d); err != nil {
 		return err
 	}
 	t := table.Tombstone{Node: r.env.Self, Epoch: d.Position().Epoch, Time: r.env.Clock().UnixNano(), Stopped: true}
@@ -125,7 +125,7 @@ func (r *Runtime) remove(ctx context.Context, id identity.EntityID) error {
 		return err
 	}
 	d.Notify(daemon.Removed, "")
-	r.cluster.resign(d, daemon.ErrStopped)
+	r.cluster.Resign(d, daemon.ErrStopped)
 	d.End(lifecycle.Leave, fmt.Errorf("%w: %w", daemon.ErrStopped, &daemon.NotFoundError{Entity: id}))
 	r.subscriber.LeaveAll(id)
 	return nil

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/internal/standbys"
 	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -38,18 +36,18 @@ func (r Copies) List() []Copy {
 		return nil
 	}
 	var out []Copy
-	for _, d := range c.daemons() {
+	for _, d := range c.Daemons() {
 		i := d.Info()
-		was, known := c.recall(d.Entity())
+		was, known := c.Recall(d.Entity())
 		out = append(out, Copy{Entity: d.Entity(), Name: i.Name, Owned: true, Owner: r.rt.env.Self, Epoch: i.Epoch, InSync: known && was.Owner == r.rt.env.Self, Whole: true, State: i.State})
 	}
-	for _, s := range c.copies.All() {
+	for _, s := range c.Copies().All() {
 		id, at := s.Entity(), s.State()
 		v := Copy{Entity: id, Owner: at.Owner, Epoch: at.Epoch, Whole: at.Whole, State: "standby"}
 		if rec, err := stored.DecodeRecord(at.Record); err == nil {
 			v.Name = rec.Name
 		}
-		was, known := c.recall(id)
+		was, known := c.Recall(id)
 		v.InSync = known && was.InSync(r.rt.env.Self)
 		out = append(out, v)
 	}
@@ -80,7 +78,7 @@ func (r Copies) Export(ctx context.Context, id identity.EntityID, w io.Writer) e
 		return &daemon.NotFoundError{Entity: id}
 	}
 	d := r.rt.table.Daemon(id)
-	s := r.rt.cluster.copies.Find(id)
+	s := r.rt.cluster.Copies().Find(id)
 	var end uint64
 	var seal *chain.Checkpoint
 	var err error
@@ -91,7 +89,7 @@ func (r Copies) Export(ctx context.Context, id identity.EntityID, w io.Writer) e
 			d.Unlock()
 		}
 	case s != nil:
-		end, seal, err = r.rt.sealCopy(ctx, s)
+		end, seal, err = r.rt.cluster.SealCopy(ctx, s)
 	default:
 		return &daemon.NotFoundError{Entity: id}
 	}
@@ -99,44 +97,6 @@ func (r Copies) Export(ctx context.Context, id identity.EntityID, w io.Writer) e
 		return fmt.Errorf("exporting the copy of daemon %s: %w", id.Origin(), err)
 	}
 	return r.rt.writeChain(id, end, seal, w)
-}
-
-// sealCopy returns the daemon's signature under what the copy has, and how many records that
-// is.
-func (r *Runtime) sealCopy(ctx context.Context, s *standbys.Standby) (uint64, *chain.Checkpoint, error) {
-	id, encoded := s.Entity(), s.State().Record
-	if encoded == nil {
-		return 0, nil, fmt.Errorf("%w: its record has not come", daemon.ErrNoHistory)
-	}
-	rec, err := stored.DecodeRecord(encoded)
-	if err != nil {
-		return 0, nil, err
-	}
-	if err := r.env.Store.Commit(&store.Batch{}); err != nil { // what is acknowledged in memory may be on its way there
-		return 0, nil, err
-	}
-	end, err := r.env.Store.HistoryEnd(id)
-	if err != nil {
-		return 0, nil, err
-	}
-	at, err := stored.BeginningAt(ctx, r.env.Store, id, end)
-	if err != nil {
-		return 0, nil, err
-	}
-	seal := &chain.Checkpoint{Purpose: chain.PurposeExport, Entity: id, Epoch: at.Epoch, Sequence: at.Head.Sequence, Head: at.Head.Hash(at.HeadPayload)}
-	if len(rec.Key) == 0 {
-		return end, seal, nil
-	}
-	env, err := identity.ParseEnvelope(rec.Key)
-	if err != nil {
-		return 0, nil, fmt.Errorf("the daemon's key: %w", err)
-	}
-	key, err := env.Open(r.env.Node, standbyLink, id)
-	if err != nil {
-		return 0, nil, fmt.Errorf("the daemon's key: %w", err)
-	}
-	defer key.Wipe()
-	return end, seal, seal.Sign(key)
 }
 
 // writeChain writes the first records of a daemon's history as a chain file.
@@ -151,40 +111,11 @@ func (r *Runtime) writeChain(id identity.EntityID, end uint64, seal *chain.Check
 	return out.Seal(seal)
 }
 
-// ChainEnd is how far a copy goes, as its chain proves.
-type ChainEnd struct {
-	Epoch    uint64
-	Sequence uint64     // of its last output
-	Head     chain.Hash // of that
-}
-
-// ChainEndOf verifies a chain file and returns how far it goes. The chain must be the
-// daemon's. Errors are those of chain.Verify, and ErrOriginMismatch.
-func ChainEndOf(id identity.EntityID, r io.Reader) (ChainEnd, error) {
-	report, err := chain.Verify(r)
-	if err == nil && report.Entity != id {
-		err = chain.ErrOriginMismatch
-	}
-	if err != nil {
-		return ChainEnd{}, err
-	}
-	return ChainEnd{Epoch: report.Epoch, Sequence: report.Last, Head: report.Head}, nil
-}
-
-// Compare orders standings: the one of the higher epoch goes further, then the one with
-// more outputs.
-func (s ChainEnd) Compare(o ChainEnd) int {
-	return cmp.Or(cmp.Compare(s.Epoch, o.Epoch), cmp.Compare(s.Sequence, o.Sequence))
-}
-
-// ErrOtherEnd says that a copy is not as it was when it was chosen.
-var ErrOtherEnd = errors.New("the copy goes further, or less far, than when it was chosen")
-
 // Candidate is a node's copy of a daemon, and how far it goes as its chain proves.
 type Candidate struct {
 	Node identity.NodeID
 	Copy
-	ChainEnd
+	End chain.End
 	Err error // why the chain proves nothing; nil: ChainEnd is proven
 }
 
@@ -206,7 +137,7 @@ func Longest(candidates []Candidate) int {
 }
 
 func longer(a, b *Candidate) bool {
-	order := cmp.Or(a.ChainEnd.Compare(b.ChainEnd), truth(a.Complete())-truth(b.Complete()),
+	order := cmp.Or(a.End.Compare(b.End), truth(a.Complete())-truth(b.Complete()),
 		cmp.Compare(a.Index, b.Index), truth(a.Owned)-truth(b.Owned), cmp.Compare(b.Node, a.Node))
 	return order > 0
 }

@@ -126,7 +126,7 @@ func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migrati
 
 // takeNew admits a daemon of which nothing is here.
 func (r *Runtime) takeNew(ctx context.Context, from identity.NodeID, c migration.Conn, offer *migration.Offer, bare *migration.BareOffer) (*incoming, error) {
-	if err := r.cluster.makeWay(ctx, offer.Entity); err != nil {
+	if err := r.cluster.MakeWay(ctx, offer.Entity); err != nil {
 		return nil, err
 	}
 

@@ -44,7 +44,7 @@ func (r Unconfirmed) List() []daemon.HeldDaemon {
 			out[i].Name = here.Name()
 		}
 	}
-	out = append(out, r.rt.cluster.waiting()...)
+	out = append(out, r.rt.cluster.Waiting()...)
 	slices.SortFunc(out, func(a, b daemon.HeldDaemon) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), a.Entity.Compare(b.Entity))
 	})
@@ -91,8 +91,8 @@ func (r *Runtime) heldHere(ctx context.Context, id identity.EntityID) (d *engine
 // *MovedError, ErrNotHeld, ErrFurther where a node that answers now proves more, and
 // ErrUnsigned where the daemon's key is not here.
 func (r Unconfirmed) Confirm(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
-	if c := r.rt.cluster; c != nil && c.waits(id) != nil {
-		return c.confirmWaiting(ctx, id)
+	if c := r.rt.cluster; c != nil && c.WaitsFor(id) != nil {
+		return c.ConfirmWaiting(ctx, id)
 	}
 	if h := r.rt.holds.Of(id); h != nil {
 		if err := r.rt.noTwin(ctx); err != nil {
@@ -125,7 +125,7 @@ func (r Unconfirmed) Confirm(ctx context.Context, id identity.EntityID) (chain.M
 	d.Notify(daemon.WasMended, chain.MendConfirm.String())
 	r.rt.subscriber.Start(id, d.Position().Ledger.All())
 	d.Effects().StartEffects()
-	r.rt.cluster.again(d)
+	r.rt.cluster.Restarted(d)
 	return fact, nil
 }
 
@@ -150,7 +150,7 @@ func (r Unconfirmed) Yield(ctx context.Context, id identity.EntityID) (chain.Men
 	}
 	fact := chain.Mended{How: chain.MendDrop, After: d.Position().Head.Sequence, Epoch: max(d.Position().Epoch, h.Epoch)}
 	if d.Cluster().Leader() != nil {
-		fact.Epoch, err = r.rt.cluster.yield(ctx, d, h.Node)
+		fact.Epoch, err = r.rt.cluster.Yield(ctx, d, h.Node)
 		return fact, err
 	}
 	t := table.Tombstone{Name: d.Name(), Node: h.Node, Epoch: fact.Epoch, Time: r.rt.env.Clock().UnixNano()}

@@ -131,7 +131,7 @@ func (r *Runtime) read(ctx context.Context, d *engine.Daemon) {
 	}
 	list := d.Position().Ledger.All()
 	d.Unlock()
-	r.cluster.wasRead(d)
+	r.cluster.WasRead(d)
 	if serves {
 		r.subscriber.Start(d.Entity(), list)
 	}

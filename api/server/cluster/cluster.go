@@ -19,6 +19,7 @@ import (
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/mesh"
@@ -53,7 +54,7 @@ type copies interface {
 	List() []host.Copy
 	Index(identity.EntityID) uint64
 	Export(ctx context.Context, id identity.EntityID, w io.Writer) error
-	Promote(ctx context.Context, id identity.EntityID, at host.ChainEnd, epoch uint64) error
+	Promote(ctx context.Context, id identity.EntityID, at chain.End, epoch uint64) error
 	WithoutDirectory(context.Context) error
 }
 
@@ -95,7 +96,7 @@ func (cl *Cluster) SetEngine(e Engine) { cl.engine = e }
 func (cl *Cluster) clusterStatus(ctx context.Context) (api.ClusterStatus, error) {
 	m, err := cl.rt.Cluster()
 	if err != nil || cl.engine == nil {
-		return api.ClusterStatus{}, host.ErrNoCluster
+		return api.ClusterStatus{}, directory.ErrNoCluster
 	}
 	out := api.ClusterStatus{Name: cl.engine.Name(), Engine: cl.engine.Kind(), Holding: cl.node.Holding() != nil, LeaseMS: m.Self().TTL.Milliseconds(), Members: []api.ClusterMember{}}
 	if err := m.Err(); err != nil {
@@ -229,7 +230,7 @@ func (cl *Cluster) PostMember(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if cl.engine == nil {
-		return host.ErrNoCluster
+		return directory.ErrNoCluster
 	}
 	out, err := cl.engine.Admit(r.Context(), from, a)
 	if err != nil {
@@ -243,7 +244,7 @@ func (cl *Cluster) PostMember(w http.ResponseWriter, r *http.Request) error {
 func (cl *Cluster) Removable(text string) (*directory.NodeState, error) {
 	m, err := cl.rt.Cluster()
 	if err != nil || cl.engine == nil {
-		return nil, host.ErrNoCluster
+		return nil, directory.ErrNoCluster
 	}
 	ref, err := daemon.ParseRef(text)
 	if err != nil {

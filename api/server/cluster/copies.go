@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/api/server/convert"
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/identity"
 )
@@ -73,7 +74,7 @@ func (cl *Cluster) PostPromotion(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id, err := identity.ParseEntityID(p.Entity)
-	at := host.ChainEnd{Epoch: p.Epoch, Sequence: p.Sequence}
+	at := chain.End{Epoch: p.Epoch, Sequence: p.Sequence}
 	if err == nil {
 		err = at.Head.UnmarshalText([]byte(p.Head))
 	}

@@ -18,6 +18,7 @@ import (
 	"wasmhost.example/api/server/internal/web"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
+	"wasmhost.example/host/chain"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
@@ -62,7 +63,7 @@ func (cl *Cluster) PostRecovery(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if cl.engine == nil {
-		return host.ErrNoCluster
+		return directory.ErrNoCluster
 	}
 	if cl.engine.Kind() != "embedded" {
 		return problem.ErrNotEmbedded
@@ -204,26 +205,26 @@ func (v *survey) prove(ctx context.Context) {
 	each(v.entities(), func(id identity.EntityID) {
 		for i := range v.copies[id] {
 			c := &v.copies[id][i]
-			c.ChainEnd, c.Err = v.standing(ctx, c.Node, id)
+			c.End, c.Err = v.standing(ctx, c.Node, id)
 		}
 	})
 }
 
-func (v *survey) standing(ctx context.Context, node identity.NodeID, id identity.EntityID) (host.ChainEnd, error) {
+func (v *survey) standing(ctx context.Context, node identity.NodeID, id identity.EntityID) (chain.End, error) {
 	ctx, cancel := context.WithTimeout(ctx, chainTime)
 	defer cancel()
 	if node != v.cl.mesh.Self() {
-		chain, err := locate.PeerClient(v.cl.mesh, node).Cluster().CopyChain(ctx, id)
+		file, err := locate.PeerClient(v.cl.mesh, node).Cluster().CopyChain(ctx, id)
 		if err != nil {
-			return host.ChainEnd{}, err
+			return chain.End{}, err
 		}
-		defer chain.Close()
-		return host.ChainEndOf(id, chain)
+		defer file.Close()
+		return chain.EndOf(id, file)
 	}
-	chain, w := io.Pipe()
+	file, w := io.Pipe()
 	go func() { w.CloseWithError(v.cl.copies.Export(ctx, id, w)) }()
-	defer chain.Close()
-	return host.ChainEndOf(id, chain)
+	defer file.Close()
+	return chain.EndOf(id, file)
 }
 
 // entities returns every daemon that a node has or remembers, by name.
@@ -264,7 +265,7 @@ func (v *survey) epoch(id identity.EntityID) uint64 {
 	var top uint64
 	for _, c := range v.copies[id] {
 		if c.Err == nil {
-			top = max(top, c.ChainEnd.Epoch)
+			top = max(top, c.End.Epoch)
 		}
 	}
 	proven := top
@@ -355,13 +356,13 @@ func (v *survey) goOn(ctx context.Context, id identity.EntityID, dry bool) (*api
 		}
 		c := &v.copies[id][best]
 		known := v.known[id]
-		r := &api.RecoveredDaemon{Entity: id.String(), Name: v.name(id), Node: c.Node.String(), Epoch: epoch, Sequence: c.Sequence, Head: c.Head.String(), Complete: c.Complete()}
+		r := &api.RecoveredDaemon{Entity: id.String(), Name: v.name(id), Node: c.Node.String(), Epoch: epoch, Sequence: c.End.Sequence, Head: c.End.Head.String(), Complete: c.Complete()}
 		d := directory.Daemon{Entity: id, Name: r.Name, Owner: c.Node, Epoch: epoch, Want: known.Want, Ack: known.Ack}
 		if !dry {
 			err := v.promote(ctx, c, id, epoch)
 			if err != nil && c.Owned { // it is here, and needs no promotion
 				v.cl.logger.Warn("a daemon keeps its epoch", "daemon", id.Origin(), "node", c.Node, "error", err)
-				r.Epoch, r.NotRaised = c.ChainEnd.Epoch, err.Error()
+				r.Epoch, r.NotRaised = c.End.Epoch, err.Error()
 				d.Epoch = r.Epoch
 				err = nil
 			}
@@ -380,15 +381,15 @@ func (v *survey) promote(ctx context.Context, c *host.Candidate, id identity.Ent
 	ctx, cancel := context.WithTimeout(ctx, chainTime)
 	defer cancel()
 	if c.Node == v.cl.mesh.Self() {
-		return v.cl.copies.Promote(ctx, id, c.ChainEnd, epoch)
+		return v.cl.copies.Promote(ctx, id, c.End, epoch)
 	}
-	return locate.PeerClient(v.cl.mesh, c.Node).Cluster().Promote(ctx, api.Promotion{Entity: id.String(), Epoch: c.ChainEnd.Epoch, Sequence: c.Sequence, Head: c.Head.String(), To: epoch})
+	return locate.PeerClient(v.cl.mesh, c.Node).Cluster().Promote(ctx, api.Promotion{Entity: id.String(), Epoch: c.End.Epoch, Sequence: c.End.Sequence, Head: c.End.Head.String(), To: epoch})
 }
 
 func (v *survey) surveyed(id identity.EntityID) []api.SurveyedCopy {
 	out := []api.SurveyedCopy{}
 	for _, c := range v.copies[id] {
-		s := api.SurveyedCopy{Node: c.Node.String(), Copy: convert.CopyOf(c.Copy, c.Index), ProvenEpoch: c.ChainEnd.Epoch, ProvenSequence: c.Sequence}
+		s := api.SurveyedCopy{Node: c.Node.String(), Copy: convert.CopyOf(c.Copy, c.Index), ProvenEpoch: c.End.Epoch, ProvenSequence: c.End.Sequence}
 		if c.Err != nil {
 			s.Error = c.Err.Error()
 		}
@@ -420,7 +421,7 @@ func (cl *Cluster) PutDirectory(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if cl.engine == nil || cl.engine.Kind() != "embedded" {
-		return host.ErrNoCluster
+		return directory.ErrNoCluster
 	}
 	if to.Cluster != cl.engine.Name() {
 		return fmt.Errorf("%w: it is in cluster %q, not %q", problem.ErrOtherCluster, cl.engine.Name(), to.Cluster)

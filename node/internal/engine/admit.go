@@ -8,7 +8,6 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/problem"
-	"wasmhost.example/host"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
@@ -27,7 +26,7 @@ import (
 // Admit implements server.Engine.
 func (e *Engine) Admit(ctx context.Context, node identity.NodeID, a api.Admission) (out api.Admitted, err error) {
 	if len(e.o.Etcd) > 0 {
-		return out, fmt.Errorf("%w with an engine of its own: start the node with --etcd too", host.ErrNoCluster)
+		return out, fmt.Errorf("%w with an engine of its own: start the node with --etcd too", directory.ErrNoCluster)
 	}
 	if a.Cluster != e.o.Name {
 		return out, fmt.Errorf("%w: it is in cluster %q, not %q", problem.ErrOtherCluster, e.o.Name, a.Cluster)

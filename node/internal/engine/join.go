@@ -9,7 +9,6 @@ import (
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/server/cluster"
-	"wasmhost.example/host"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/directory/etcd"
 	"wasmhost.example/identity"
@@ -31,7 +30,7 @@ func (e *Engine) comeIn(ctx context.Context, dir string, joined identity.NodeID,
 		st, err := e.askIn(ctx, addr, reach, joined)
 		switch {
 		case err == nil && st == nil && joined != 0:
-			return nil, fmt.Errorf("joining the cluster: %w: node %s, that the token is of", host.ErrNoCluster, joined)
+			return nil, fmt.Errorf("joining the cluster: %w: node %s, that the token is of", directory.ErrNoCluster, joined)
 		case err == nil && st == nil:
 			if st, err = e.found(addr, reach); err == nil {
 				err = writeState(dir, st)

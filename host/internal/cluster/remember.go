@@ -1,4 +1,4 @@
-package host
+package cluster
 
 import (
 	"errors"
@@ -21,7 +21,7 @@ type memory struct {
 
 // remember keeps what the directory says of a daemon. It need not be on disk soon: the
 // directory says it again after a restart.
-func (c *member) remember(e directory.Entry) {
+func (c *Member) remember(e directory.Entry) {
 	c.memory.mu.Lock()
 	c.memory.daemons[e.Entity] = e.Daemon
 	c.memory.mu.Unlock()
@@ -38,7 +38,7 @@ func (c *member) remember(e directory.Entry) {
 	c.env.Store.SubmitLater(b, c.noteMemory)
 }
 
-func (c *member) noteMemory(err error) {
+func (c *Member) noteMemory(err error) {
 	if err != nil {
 		c.env.Logger.Warn("remembering the daemons of the cluster", "error", err)
 	}
@@ -46,7 +46,7 @@ func (c *member) noteMemory(err error) {
 
 // removed forgets a daemon that was removed. The copy here is dropped if the daemon
 // signed that it is no more.
-func (c *member) removed(r directory.Removal) {
+func (c *Member) removed(r directory.Removal) {
 	if _, listed := c.directory.Look(r.Entity); listed {
 		return // it was made anew
 	}
@@ -71,8 +71,8 @@ func (c *member) removed(r directory.Removal) {
 	}
 }
 
-// recall returns what the directory said of a daemon last.
-func (c *member) recall(id identity.EntityID) (directory.Daemon, bool) {
+// Recall returns what the directory said of a daemon last.
+func (c *Member) Recall(id identity.EntityID) (directory.Daemon, bool) {
 	c.memory.mu.Lock()
 	defer c.memory.mu.Unlock()
 	d, ok := c.memory.daemons[id]
@@ -80,7 +80,7 @@ func (c *member) recall(id identity.EntityID) (directory.Daemon, bool) {
 }
 
 // recoverMemory reads what the node remembers.
-func (c *member) recoverMemory() error {
+func (c *Member) recoverMemory() error {
 	return c.env.Store.Scan(store.Known, func(k, v []byte) error {
 		var id identity.EntityID
 		var d directory.Daemon
@@ -92,14 +92,11 @@ func (c *member) recoverMemory() error {
 	})
 }
 
-// Remembered returns what the directory said of the daemons last, in no order: those
-// that no removal has ended, whether or not the directory still lists them. It is empty
-// on a node of no cluster.
-func (r Places) Remembered() []directory.Daemon {
-	if r.rt.cluster == nil {
+// Remembered returns what the directory said of the daemons last, in no order.
+func (c *Member) Remembered() []directory.Daemon {
+	if c == nil {
 		return nil
 	}
-	c := r.rt.cluster
 	c.memory.mu.Lock()
 	defer c.memory.mu.Unlock()
 	out := make([]directory.Daemon, 0, len(c.memory.daemons))

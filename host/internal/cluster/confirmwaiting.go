@@ -1,4 +1,4 @@
-package host
+package cluster
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 	"wasmhost.example/identity"
 )
 
-// confirmWaiting lets a daemon go on that waits for a standby, as an operator says: what
+// ConfirmWaiting lets a daemon go on that waits for a standby, as an operator says: what
 // that standby has beyond the copy here is lost.
-func (c *member) confirmWaiting(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
-	d := c.rt.table.Daemon(id)
+func (c *Member) ConfirmWaiting(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
+	d := c.config.Table.Daemon(id)
 	if d == nil {
 		return c.confirmCopy(ctx, id)
 	}
@@ -42,14 +42,14 @@ func (c *member) confirmWaiting(ctx context.Context, id identity.EntityID) (chai
 	d.Making().GoOn(fact.Epoch)
 	c.env.Logger.Warn("an operator confirmed a daemon that waited for a standby: what that has beyond the copy here is lost", "daemon", id.Origin(), "name", d.Name(), "epoch", fact.Epoch)
 	d.Notify(daemon.WasMended, chain.MendConfirm.String())
-	leaderOf(d).SetCompared()
+	LeaderOf(d).SetCompared()
 	d.Show()
-	c.again(d)
+	c.Restarted(d)
 	return fact, nil
 }
 
 // confirmCopy is confirmWaiting of a copy that this node is to serve.
-func (c *member) confirmCopy(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
+func (c *Member) confirmCopy(ctx context.Context, id identity.EntityID) (chain.Mended, error) {
 	s := c.copies.Find(id)
 	e, ok := c.directory.Look(id)
 	if s == nil || !ok {
@@ -65,6 +65,6 @@ func (c *member) confirmCopy(ctx context.Context, id identity.EntityID) (chain.M
 	}
 	s.Trust()
 	c.env.Logger.Warn("an operator confirmed a copy that waited for another standby: what that has beyond it is lost", "daemon", id.Origin(), "name", e.Name)
-	c.lookSoon()
+	c.LookSoon()
 	return chain.Mended{How: chain.MendConfirm, Epoch: e.Epoch}, nil
 }

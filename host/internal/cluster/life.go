@@ -1,4 +1,4 @@
-package host
+package cluster
 
 import (
 	"bytes"
@@ -53,7 +53,7 @@ type life struct {
 }
 
 // recoverLife reads what the life before left.
-func (c *member) recoverLife() error {
+func (c *Member) recoverLife() error {
 	c.life.mark = make([]byte, lifeMark)
 	if _, err := rand.Read(c.life.mark); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (c *member) recoverLife() error {
 	return nil
 }
 
-func (c *member) putLife(rec *lifeRecord) error {
+func (c *Member) putLife(rec *lifeRecord) error {
 	value, err := canon.Marshal(rec)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (c *member) putLife(rec *lifeRecord) error {
 
 // lineage holds the marks against each other, once, and makes this process's the last.
 // It asks the directory: the goroutine that hears the directory's news must not call it.
-func (c *member) lineage(ctx context.Context) (lineage, error) {
+func (c *Member) lineage(ctx context.Context) (lineage, error) {
 	select {
 	case c.lifeTurn <- struct{}{}:
 		defer func() { <-c.lifeTurn }()
@@ -125,10 +125,10 @@ func (c *member) lineage(ctx context.Context) (lineage, error) {
 	return found, nil
 }
 
-// announceStop tells the directory that this life ends in order, which it does where each
+// AnnounceStop tells the directory that this life ends in order, which it does where each
 // daemon was compared, or is held: the next life compares none. It reports whether the
 // directory has it.
-func (c *member) announceStop(ctx context.Context) bool {
+func (c *Member) AnnounceStop(ctx context.Context) bool {
 	if c == nil {
 		return false
 	}
@@ -148,16 +148,38 @@ func (c *member) announceStop(ctx context.Context) bool {
 }
 
 // allCompared reports whether no daemon here has still to be compared with its standbys.
-func (c *member) allCompared() bool {
-	for _, d := range c.daemons() {
-		if !leaderOf(d).Settled() && !c.rt.holds.Has(d.Entity()) {
+func (c *Member) allCompared() bool {
+	for _, d := range c.Daemons() {
+		if !LeaderOf(d).Settled() && !c.config.Holds.Has(d.Entity()) {
 			return false
 		}
 	}
 	return true
 }
 
-// stopped makes the store say that the life ended in order, as its last word.
-func (c *member) stopped() error {
+// MarkStopped makes the store say that the life ended in order, as its last word.
+func (c *Member) MarkStopped() error {
 	return c.putLife(&lifeRecord{Mark: c.life.mark, Pending: []byte{}, Stopped: true})
+}
+
+// OlderThan reports whether a node's store is older than the life that its cluster's
+// directory has of the node: it was set back to a backup, or lost. A directory that has
+// none says nothing. Nothing must have been started on the store.
+func OlderThan(s *store.Store, life []byte) (bool, error) {
+	if len(life) == 0 {
+		return false, nil
+	}
+	var last lifeRecord
+	b, err := s.Get(store.Meta, lifeKey)
+	if errors.Is(err, store.ErrNotFound) {
+		return true, nil
+	}
+	if err == nil {
+		err = canon.Unmarshal(b, &last)
+	}
+	if err != nil {
+		return false, fmt.Errorf("%w: the mark of the node's life: %w", store.ErrCorrupt, err)
+	}
+	mark := life[:min(len(life), lifeMark)]
+	return !bytes.Equal(mark, last.Mark) && !bytes.Equal(mark, last.Pending), nil
 }

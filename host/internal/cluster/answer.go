@@ -1,4 +1,4 @@
-package host
+package cluster
 
 import (
 	"context"
@@ -16,29 +16,26 @@ import (
 
 // answerCompare tells the daemon's owner, or another standby in sync, how far the copy
 // here reaches.
-func (r *Runtime) answerCompare(ctx context.Context, from identity.NodeID, conn standby.Conn, m *standby.Compare) {
-	s, err := r.comparedWith(ctx, from, m)
+func (c *Member) answerCompare(ctx context.Context, from identity.NodeID, conn standby.Conn, m *standby.Compare) {
+	s, err := c.comparedWith(ctx, from, m)
 	var out standby.Message = s
 	if err != nil {
-		r.env.Logger.Warn("a node compares itself with the copy here, and is refused", "daemon", m.Entity.Origin(), "from", from, "error", err)
+		c.env.Logger.Warn("a node compares itself with the copy here, and is refused", "daemon", m.Entity.Origin(), "from", from, "error", err)
 		text := err.Error()
 		out = &standby.Refuse{Text: text[:min(len(text), 1024)]}
 	}
 	if err := standby.SendNow(conn, out); err != nil {
-		r.env.Logger.Debug("answering a comparison", "from", from, "error", err)
+		c.env.Logger.Debug("answering a comparison", "from", from, "error", err)
 	}
 }
 
 // comparedWith makes the answer to a Compare.
-func (r *Runtime) comparedWith(ctx context.Context, from identity.NodeID, m *standby.Compare) (*standby.Stands, error) {
-	c := r.cluster
+func (c *Member) comparedWith(ctx context.Context, from identity.NodeID, m *standby.Compare) (*standby.Stands, error) {
 	switch {
-	case c == nil || r.env.Store == nil:
-		return nil, ErrNoCluster
 	case m.Version != standby.Proving:
 		return nil, fmt.Errorf("version %d of the standby protocol, this node speaks %d", m.Version, standby.Proving)
-	case r.ready() != nil:
-		return nil, r.ready()
+	case c.config.Node.Ready() != nil:
+		return nil, c.config.Node.Ready()
 	}
 	e, err := c.directory.Read(ctx, m.Entity)
 	if err != nil {
@@ -49,25 +46,25 @@ func (r *Runtime) comparedWith(ctx context.Context, from identity.NodeID, m *sta
 	}
 	s := c.copies.Find(m.Entity)
 	if s == nil {
-		if r.table.Daemon(m.Entity) != nil {
+		if c.config.Table.Daemon(m.Entity) != nil {
 			return nil, errors.New("the daemon itself is here")
 		}
 		return &standby.Stands{Sum: []byte{}, At: []byte{}, Proof: []byte{}}, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(r.env.Context, cancel)()
+	defer context.AfterFunc(c.env.Context, cancel)()
 	done, err := s.Still(ctx, e.Owner == from)
 	if err != nil {
-		return nil, errors.Join(r.open(), err)
+		return nil, errors.Join(c.config.Node.Open(), err)
 	}
 	defer done()
-	return r.standsAt(s, m)
+	return c.standsAt(s, m)
 }
 
-func (r *Runtime) standsAt(s *standbys.Standby, m *standby.Compare) (*standby.Stands, error) {
+func (c *Member) standsAt(s *standbys.Standby, m *standby.Compare) (*standby.Stands, error) {
 	id := s.Entity()
-	has, err := reach.Of(r.env.Store, id)
+	has, err := reach.Of(c.env.Store, id)
 	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, journal.ErrMalformed) { // it is of no use
 		return &standby.Stands{Sum: []byte{}, At: []byte{}, Proof: []byte{}}, nil
 	}
@@ -81,7 +78,7 @@ func (r *Runtime) standsAt(s *standbys.Standby, m *standby.Compare) (*standby.St
 	}
 	out.Sum = has.Sum[:]
 	if m.Next > 0 && m.Next <= has.Next {
-		at, err := reach.SumAt(r.env.Store, id, m.Next-1)
+		at, err := reach.SumAt(c.env.Store, id, m.Next-1)
 		if err != nil {
 			return nil, err
 		}
@@ -94,9 +91,9 @@ func (r *Runtime) standsAt(s *standbys.Standby, m *standby.Compare) (*standby.St
 	if err != nil {
 		return nil, err
 	}
-	proof, err := reach.Prove(r.env.Node, id, has, rec.Key, standbyLink, m.Nonce)
+	proof, err := reach.Prove(c.env.Node, id, has, rec.Key, standbyLink, m.Nonce)
 	if err != nil {
-		r.env.Logger.Warn("signing how far a copy reaches", "daemon", id.Origin(), "error", err)
+		c.env.Logger.Warn("signing how far a copy reaches", "daemon", id.Origin(), "error", err)
 	}
 	out.Proof = append(out.Proof, proof...)
 	return out, nil

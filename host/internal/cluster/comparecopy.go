@@ -1,4 +1,4 @@
-package host
+package cluster
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 
 // compareCopy returns nil where the copy here may go on: no other standby in sync has
 // more. e is what the directory says.
-func (c *member) compareCopy(ctx context.Context, e directory.Entry, s *standbys.Standby) (*rival, error) {
+func (c *Member) compareCopy(ctx context.Context, e directory.Entry, s *standbys.Standby) (*rival, error) {
 	ours, err := reach.Of(c.env.Store, e.Entity)
 	if err != nil {
 		return nil, err
@@ -36,8 +36,8 @@ func (c *member) compareCopy(ctx context.Context, e directory.Entry, s *standbys
 	case to != nil && to.verdict == reach.Undecided:
 		waits = &daemon.HeldDaemon{Entity: e.Entity, Reason: daemon.HoldForked, Node: to.node, Epoch: to.has.Epoch, Index: to.has.Next,
 			Why: fmt.Sprintf("standby %s, which is in sync, has another history than the copy here", to.node)}
-	case to == nil && !c.rt.Unconfirmed().Incarnation().Confirmed:
-		err = ErrUnconfirmed
+	case to == nil && !c.config.Node.IsConfirmed():
+		err = daemon.ErrUnconfirmed
 		waits = &daemon.HeldDaemon{Entity: e.Entity, Reason: daemon.HoldUnconfirmed, Why: "the copy on this node comes from a backup, and no other node in sync is there to go on"}
 	}
 	if waits != nil {
@@ -50,7 +50,7 @@ func (c *member) compareCopy(ctx context.Context, e directory.Entry, s *standbys
 // fromDisk runs compareCopy for a copy that no owner has fed in this process, and next
 // once the copy here may go on. It does not block, and does nothing where that is under
 // way.
-func (c *member) fromDisk(e directory.Entry, s *standbys.Standby, next func()) {
+func (c *Member) fromDisk(e directory.Entry, s *standbys.Standby, next func()) {
 	if !s.BeginComparing() || !c.env.Work.Begin() {
 		return
 	}

@@ -1,4 +1,4 @@
-package host
+package cluster
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 )
 
 // compareWithOne returns how the standby stands; nil where it cannot say.
-func (c *member) compareWithOne(ctx context.Context, n identity.NodeID, id identity.EntityID, ours reach.Extent, e directory.Entry) (*rival, error) {
+func (c *Member) compareWithOne(ctx context.Context, n identity.NodeID, id identity.EntityID, ours reach.Extent, e directory.Entry) (*rival, error) {
 	nonce := make([]byte, standby.NonceSize)
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, err
@@ -51,8 +51,8 @@ func (c *member) compareWithOne(ctx context.Context, n identity.NodeID, id ident
 }
 
 // askStandby asks one standby. nil, nil: it is of a version that cannot answer.
-func (c *member) askStandby(ctx context.Context, n identity.NodeID, m *standby.Compare) (*standby.Stands, error) {
-	peer, err := c.rt.mesh.Peer(n)
+func (c *Member) askStandby(ctx context.Context, n identity.NodeID, m *standby.Compare) (*standby.Stands, error) {
+	peer, err := c.config.Mesh.Peer(n)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (c *member) askStandby(ctx context.Context, n identity.NodeID, m *standby.C
 }
 
 // isOfVersion1 reports whether the peer refuses version 2 of the protocol by its number.
-func (c *member) isOfVersion1(ctx context.Context, peer mesh.Peer, m *standby.Compare) bool {
+func (c *Member) isOfVersion1(ctx context.Context, peer mesh.Peer, m *standby.Compare) bool {
 	conn, err := peer.OpenStandby(ctx)
 	if err != nil {
 		return false

@@ -1,4 +1,4 @@
-package host
+package cluster
 
 import (
 	"context"
@@ -26,7 +26,7 @@ import (
 
 // settleUnconfirmed is the table for one daemon. Where it returns an error, the daemon
 // is looked at again.
-func (c *member) settleUnconfirmed(ctx context.Context, d *engine.Daemon, e directory.Entry) error {
+func (c *Member) settleUnconfirmed(ctx context.Context, d *engine.Daemon, e directory.Entry) error {
 	ours, err := reach.Of(c.env.Store, d.Entity())
 	if err != nil {
 		return fmt.Errorf("reading a held daemon's history: %w", err)
@@ -46,13 +46,13 @@ func (c *member) settleUnconfirmed(ctx context.Context, d *engine.Daemon, e dire
 		return err
 	}
 	c.env.Logger.Warn("a restored daemon is confirmed: the directory names this node its owner, and no standby in sync has more", "daemon", d.Entity().Origin(), "name", d.Name(), "records", ours.Next)
-	_, err = c.rt.Unconfirmed().Confirm(ctx, d.Entity())
+	_, err = c.config.Node.Confirm(ctx, d.Entity())
 	return err
 }
 
 // vouched reports whether every standby in sync, of which there is one at least, has
 // records of the daemon under the epoch that the directory names.
-func (c *member) vouched(ctx context.Context, id identity.EntityID, ours reach.Extent, e directory.Entry) (bool, error) {
+func (c *Member) vouched(ctx context.Context, id identity.EntityID, ours reach.Extent, e directory.Entry) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, comparePatience)
 	defer cancel()
 	vouched := 0

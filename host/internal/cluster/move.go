@@ -1,11 +1,10 @@
-package host
+package cluster
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"time"
-
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/internal/engine"
@@ -13,14 +12,12 @@ import (
 	"wasmhost.example/identity"
 )
 
-// What a node does with its daemons goes through the directory first.
-
-// claim makes a daemon that is being spawned known as this node's.
-func (c *member) claim(ctx context.Context, d *engine.Daemon, epoch uint64, standbys int, ack directory.Ack) (directory.Entry, error) {
+// Claim makes a daemon that is being spawned known as this node's.
+func (c *Member) Claim(ctx context.Context, d *engine.Daemon, epoch uint64, standbys int, ack directory.Ack) (directory.Entry, error) {
 	if standbys < 0 || standbys > directory.MaxStandbys {
-		return directory.Entry{}, fmt.Errorf("%w: %d standbys, at most %d", ErrBadStandbys, standbys, directory.MaxStandbys)
+		return directory.Entry{}, fmt.Errorf("%w: %d standbys, at most %d", directory.ErrBadStandbys, standbys, directory.MaxStandbys)
 	}
-	if err := c.rt.Node().Holding(); err != nil {
+	if err := c.leaders.Holding(); err != nil {
 		return directory.Entry{}, err
 	}
 	epoch = max(epoch, c.directory.RemovedAt(d.Entity())+1) // its removal is not of what begins now
@@ -55,12 +52,12 @@ func (c *member) claim(ctx context.Context, d *engine.Daemon, epoch uint64, stan
 
 // forgetCutShort removes from the directory who has a name, where that is a daemon whose
 // spawn here was cut short after it was claimed, and reports whether it did.
-func (c *member) forgetCutShort(ctx context.Context, taken *directory.NameTakenError) bool {
-	if taken.Owner != c.env.Self || c.coming(taken.By) {
+func (c *Member) forgetCutShort(ctx context.Context, taken *directory.NameTakenError) bool {
+	if taken.Owner != c.env.Self || c.IsComing(taken.By) {
 		return false
 	}
-	w, err := c.rt.table.Find(taken.By)
-	if err == nil && (w.Here != nil || w.Went.Known()) {
+	known, err := c.config.Table.IsKnown(taken.By)
+	if err == nil && known {
 		return false
 	}
 	var e directory.Entry
@@ -76,26 +73,23 @@ func (c *member) forgetCutShort(ctx context.Context, taken *directory.NameTakenE
 	return err == nil
 }
 
-// ErrBadStandbys says that a daemon cannot have so many standbys.
-var ErrBadStandbys = errors.New("the number of standbys is out of bounds")
-
-// movable says why a daemon cannot move to the target, and has the target be no
+// CheckMove says why a daemon cannot move to the target, and has the target be no
 // standby of the daemon meanwhile.
-func (c *member) movable(ctx context.Context, d *engine.Daemon, target identity.NodeID) error {
-	if c == nil || leaderOf(d) == nil {
+func (c *Member) CheckMove(ctx context.Context, d *engine.Daemon, target identity.NodeID) error {
+	if c == nil || LeaderOf(d) == nil {
 		return nil
 	}
 	if !c.directory.Here(target) {
 		return migration.Failf(migration.TargetUnavailable, "node %s is not in this node's cluster, or is not there", target)
 	}
-	return leaderOf(d).Spare(ctx, target)
+	return LeaderOf(d).Spare(ctx, target)
 }
 
-// move is the point of no return of a planned move: the directory names the
+// Move is the point of no return of a planned move: the directory names the
 // target. The release is on disk; it is given to nobody before. It returns once what
 // became of it is known, or ctx ends.
-func (c *member) move(ctx context.Context, d *engine.Daemon, target identity.NodeID, epoch uint64) error {
-	l := leaderOf(d)
+func (c *Member) Move(ctx context.Context, d *engine.Daemon, target identity.NodeID, epoch uint64) error {
+	l := LeaderOf(d)
 	for {
 		now, err := c.directory.Read(ctx, d.Entity())
 		switch {
@@ -103,7 +97,7 @@ func (c *member) move(ctx context.Context, d *engine.Daemon, target identity.Nod
 			l.End(&daemon.MovedError{Moved: daemon.Moved{Entity: d.Entity(), Node: target, Epoch: epoch, Time: c.env.Clock()}})
 			return nil
 		case err == nil && now.Owner != c.env.Self:
-			c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
+			c.tell(func() { c.CompareWith(d, now, c.SessionNow()) })
 			return migration.Failf(migration.StaleEpoch, "node %s owns daemon %s, epoch %d", now.Owner, d.Entity().Origin(), now.Epoch)
 		case err == nil:
 			to := now.Daemon.Without(target)
@@ -126,8 +120,8 @@ func (c *member) move(ctx context.Context, d *engine.Daemon, target identity.Nod
 	}
 }
 
-// makeWay lets a daemon come here that this node stood by for.
-func (c *member) makeWay(ctx context.Context, id identity.EntityID) error {
+// MakeWay lets a daemon come here that this node stood by for.
+func (c *Member) MakeWay(ctx context.Context, id identity.EntityID) error {
 	if c == nil || c.copies.Find(id) == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package host
+package cluster
 
 import (
 	"context"
@@ -24,7 +24,7 @@ import (
 
 // failOver asks the directory for a daemon whose owner is gone, where the copy here
 // is whole. The one that stands first among those in sync asks at once.
-func (c *member) failOver(e directory.Entry) {
+func (c *Member) failOver(e directory.Entry) {
 	s := c.copies.Find(e.Entity)
 	if s == nil {
 		return
@@ -42,7 +42,7 @@ func (c *member) failOver(e directory.Entry) {
 }
 
 // failOverInTurn is failOver of a copy that may go on.
-func (c *member) failOverInTurn(e directory.Entry, s *standbys.Standby) {
+func (c *Member) failOverInTurn(e directory.Entry, s *standbys.Standby) {
 	if !c.env.Work.Begin() {
 		return
 	}
@@ -74,7 +74,7 @@ func (c *member) failOverInTurn(e directory.Entry, s *standbys.Standby) {
 
 // askFor takes nothing more of the old owner, and then asks. What that one has
 // acknowledged by then is here.
-func (c *member) askFor(ctx context.Context, e directory.Entry, s *standbys.Standby) error {
+func (c *Member) askFor(ctx context.Context, e directory.Entry, s *standbys.Standby) error {
 	if s.State().Fenced {
 		return nil // it is being asked for
 	}
@@ -119,14 +119,14 @@ func (c *member) askFor(ctx context.Context, e directory.Entry, s *standbys.Stan
 		s.Unfence()
 		return err
 	}
-	return c.activateFenced(ctx, got, s)
+	return c.ActivateFenced(ctx, got, s)
 }
 
 // finishFailover activates a daemon that the directory says is this node's, and
 // that is not here yet: it was taken over before a restart, or has moved here.
-func (c *member) finishFailover(e directory.Entry) {
+func (c *Member) finishFailover(e directory.Entry) {
 	s := c.copies.Find(e.Entity)
-	if c.rt.table.Arrival(e.Entity) != nil {
+	if c.config.Table.IsComing(e.Entity) {
 		return
 	}
 	if s == nil {
@@ -143,7 +143,7 @@ func (c *member) finishFailover(e directory.Entry) {
 	}
 	activate := func() {
 		s.Fence()
-		if err := c.activateFenced(c.env.Context, e, s); err != nil {
+		if err := c.ActivateFenced(c.env.Context, e, s); err != nil {
 			c.env.Logger.Error("taking over a daemon", "daemon", e.Entity.Origin(), "error", err)
 		}
 	}
@@ -157,7 +157,7 @@ func (c *member) finishFailover(e directory.Entry) {
 // giveUp hands a daemon to a standby in sync that proves what it has: the directory says
 // that it is this node's, whose disk has neither the daemon nor a copy that can go on. It
 // does not block, and runs once at a time for a daemon.
-func (c *member) giveUp(e directory.Entry) {
+func (c *Member) giveUp(e directory.Entry) {
 	c.mu.Lock()
 	busy := c.givingUp[e.Entity] || len(e.Standbys) == 0
 	if !busy {
@@ -200,15 +200,14 @@ func (c *member) giveUp(e directory.Entry) {
 
 // hasSince reports whether the daemon, of which this node had nothing, is here by now or
 // about to be.
-func (c *member) hasSince(id identity.EntityID) bool {
-	p := c.rt.table.Look(id)
-	return p.Here != nil || p.Coming != nil
+func (c *Member) hasSince(id identity.EntityID) bool {
+	return c.config.Table.Daemon(id) != nil || c.config.Table.IsComing(id)
 }
 
-// activateFenced is activate, which is tried again where it fails. Whoever fenced the copy
+// ActivateFenced is activate, which is tried again where it fails. Whoever fenced the copy
 // may have waited for another who activated it: then there is nothing to do.
-func (c *member) activateFenced(ctx context.Context, e directory.Entry, s *standbys.Standby) error {
-	if d := c.rt.table.Daemon(e.Entity); d != nil && d.Info().Epoch >= e.Epoch {
+func (c *Member) ActivateFenced(ctx context.Context, e directory.Entry, s *standbys.Standby) error {
+	if d := c.config.Table.Daemon(e.Entity); d != nil && d.Info().Epoch >= e.Epoch {
 		s.Unfence()
 		return nil
 	}
@@ -219,21 +218,20 @@ func (c *member) activateFenced(ctx context.Context, e directory.Entry, s *stand
 }
 
 // activate makes the copy the daemon that it is of. The copy is fenced.
-func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.Standby) error {
-	r := c.rt
+func (c *Member) activate(ctx context.Context, e directory.Entry, s *standbys.Standby) error {
 	at := s.State()
 	encoded, from, whole := at.Record, at.Owner, at.Whole
 	rec, err := stored.DecodeRecord(encoded)
 	if err != nil {
 		return err
 	}
-	d := engine.FromRecord(r.daemons, e.Entity, encoded)
+	d := engine.FromRecord(c.config.Daemons, e.Entity, encoded)
 	d.Lock()
 	defer d.Unlock()
 	if d.Position().State != lifecycle.Migrating {
 		return d.Position().Gone
 	}
-	lasting, err := stored.Facts(r.env.Store, e.Entity)
+	lasting, err := stored.Facts(c.env.Store, e.Entity)
 	if err == nil {
 		err = d.Making().RebuildWith(ctx, nil)
 	}
@@ -243,48 +241,45 @@ func (c *member) activate(ctx context.Context, e directory.Entry, s *standbys.St
 	if lasting != nil { // the record may be newer in all else
 		d.Making().CountErrors(lasting.Errors)
 	}
-	went, back, err := r.table.Returns(d.Entity())
-	if err != nil {
-		return err
-	}
-	serves := false
-	defer func() { back(serves) }()
-	if err := c.serve(d, e, from, rec.Key, lasting, went); err != nil {
-		return err
-	}
-	c.attach(d, leader.Beginning{})
-	if !whole {
-		err := r.losses.Record(d.Entity(), d.Position().Head.Sequence, e.Epoch-1, "the copy that goes on was acknowledged in memory, which its node has lost")
-		if err != nil {
-			r.env.Logger.Error("recording a loss", "daemon", d.Entity().Origin(), "error", err)
-		}
-	}
 	how := chain.MendFailover
 	if e.Revision == 0 {
 		how = chain.MendRecovery // no directory names the owner yet
-	} else {
-		leaderOf(d).Verified(e, c.sessionNow())
 	}
-	if r.table.PutNamed(d) != nil { // another daemon has its name
-		d.Making().Rename(fmt.Sprintf("%.40s-%s", d.Kind(), d.Entity().Origin()))
-		r.table.Put(d)
+	err = c.config.Table.Return(d, func(went table.Tombstone) error {
+		if err := c.serve(d, e, from, rec.Key, lasting, went); err != nil {
+			return err
+		}
+		c.Attach(d, leader.Beginning{})
+		if !whole {
+			err := c.config.Losses.Record(d.Entity(), d.Position().Head.Sequence, e.Epoch-1, "the copy that goes on was acknowledged in memory, which its node has lost")
+			if err != nil {
+				c.env.Logger.Error("recording a loss", "daemon", d.Entity().Origin(), "error", err)
+			}
+		}
+		if e.Revision != 0 {
+			LeaderOf(d).Verified(e, c.SessionNow())
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	serves = true
+
 	c.copies.Remove(d.Entity())
 	d.Resume()
-	r.subscriber.Start(d.Entity(), d.Position().Ledger.All())
+	c.config.Subscriber.Start(d.Entity(), d.Position().Ledger.All())
 	d.Memory().AccountMemory()
 	d.Notify(daemon.WasMended, how.String())
-	if c.moved != nil { // senders of this node turn here
-		c.moved(daemon.Moved{Entity: d.Entity(), Node: r.env.Self, Epoch: d.Position().Epoch, Time: r.env.Clock()})
+	if c.config.Moved != nil { // senders of this node turn here
+		c.config.Moved(daemon.Moved{Entity: d.Entity(), Node: c.env.Self, Epoch: d.Position().Epoch, Time: c.env.Clock()})
 	}
-	r.env.Logger.Warn("a daemon was taken over: its owner is gone, or has less", "daemon", d.Entity().Origin(), "name", d.Name(), "from", from, "epoch", d.Position().Epoch, "sequence", d.Position().Head.Sequence)
+	c.env.Logger.Warn("a daemon was taken over: its owner is gone, or has less", "daemon", d.Entity().Origin(), "name", d.Name(), "from", from, "epoch", d.Position().Epoch, "sequence", d.Position().Head.Sequence)
 	return nil
 }
 
 // serve opens the daemon's key and signs, durably, that it goes on here, and is no
 // longer where it went. It needs d.mu.
-func (c *member) serve(d *engine.Daemon, e directory.Entry, from identity.NodeID, sealed []byte, lasting *snapshot.Facts, went table.Tombstone) error {
+func (c *Member) serve(d *engine.Daemon, e directory.Entry, from identity.NodeID, sealed []byte, lasting *snapshot.Facts, went table.Tombstone) error {
 	if len(sealed) > 0 {
 		env, err := identity.ParseEnvelope(sealed)
 		if err != nil {
@@ -320,7 +315,7 @@ func (c *member) serve(d *engine.Daemon, e directory.Entry, from identity.NodeID
 	if err := c.env.Store.Commit(b); err != nil {
 		return fmt.Errorf("writing that daemon %s goes on here: %w", d.Entity().Origin(), err)
 	}
-	c.rt.losses.Show(d.Entity(), lasting)
+	c.config.Losses.Show(d.Entity(), lasting)
 	d.Making().GoOn(e.Epoch)
 	return nil
 }
@@ -328,9 +323,9 @@ func (c *member) serve(d *engine.Daemon, e directory.Entry, from identity.NodeID
 // supersede lets go of a daemon that another node owns: what was not acknowledged
 // here is nobody's. Where this node is to be a standby, history and state stay, as a copy
 // that is of no use until the owner has fed it: most of it need not be sent again.
-func (c *member) supersede(d *engine.Daemon, e directory.Entry) {
+func (c *Member) supersede(d *engine.Daemon, e directory.Entry) {
 	why := &daemon.MovedError{Moved: daemon.Moved{Entity: d.Entity(), Node: e.Owner, Epoch: e.Epoch, Time: c.env.Clock()}}
-	leaderOf(d).End(why)
+	LeaderOf(d).End(why)
 	d.Lock()
 	defer d.Unlock()
 	if d.Position().State == lifecycle.Moved {
@@ -359,17 +354,17 @@ func (c *member) supersede(d *engine.Daemon, e directory.Entry) {
 		c.env.Logger.Error("forgetting a daemon that another node took over", "daemon", d.Entity().Origin(), "error", err)
 	}
 	d.End(lifecycle.Leave, why)
-	c.rt.forgetHere(d, t, err == nil)
-	c.rt.subscriber.LeaveAll(d.Entity())
+	c.config.Node.Forget(d, t, err == nil)
+	c.config.Subscriber.LeaveAll(d.Entity())
 	c.env.Logger.Warn("another node took a daemon over", "daemon", d.Entity().Origin(), "name", t.Name, "node", e.Owner, "epoch", e.Epoch)
-	if c.moved != nil {
-		c.moved(why.Moved)
+	if c.config.Moved != nil {
+		c.config.Moved(why.Moved)
 	}
 }
 
 // wants reports whether this node is to be a standby of another's daemon, as far as it
 // knows: its owner decides.
-func (c *member) wants(e directory.Entry) bool {
+func (c *Member) wants(e directory.Entry) bool {
 	if e.Want == 0 {
 		return false
 	}

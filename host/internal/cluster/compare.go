@@ -1,4 +1,4 @@
-package host
+package cluster
 
 import (
 	"context"
@@ -48,12 +48,12 @@ var errStandbySilent = errors.New("a standby in sync does not answer")
 
 // compareFirst has the daemon, which the directory says is this node's, serve once it
 // may. It does not block.
-func (c *member) compareFirst(d *engine.Daemon, e directory.Entry, session uint64) {
-	l := leaderOf(d)
-	if !l.BeginComparing(e, session, d.Info().Epoch, c.rt.holds.Has(d.Entity())) {
+func (c *Member) compareFirst(d *engine.Daemon, e directory.Entry, session uint64) {
+	l := LeaderOf(d)
+	if !l.BeginComparing(e, session, d.Info().Epoch, c.config.Holds.Has(d.Entity())) {
 		return
 	}
-	restored := c.rt.holds.IsUnconfirmed(d.Entity())
+	restored := c.config.Holds.IsUnconfirmed(d.Entity())
 	if !c.env.Work.Begin() {
 		return
 	}
@@ -79,8 +79,8 @@ func (c *member) compareFirst(d *engine.Daemon, e directory.Entry, session uint6
 
 // settleFirst is compareFirst's work: one row of the table. Where it returns an error,
 // the daemon is looked at again.
-func (c *member) settleFirst(ctx context.Context, d *engine.Daemon, e directory.Entry, session uint64) error {
-	l := leaderOf(d)
+func (c *Member) settleFirst(ctx context.Context, d *engine.Daemon, e directory.Entry, session uint64) error {
+	l := LeaderOf(d)
 	ours, err := reach.Of(c.env.Store, d.Entity())
 	if err != nil { // a history that cannot be read is none
 		c.env.Logger.Error("a daemon's history cannot be read", "daemon", d.Entity().Origin(), "error", err)
@@ -109,23 +109,23 @@ func (c *member) settleFirst(ctx context.Context, d *engine.Daemon, e directory.
 		case to != nil && to.verdict == reach.TheirsGoesOn:
 			return c.handOver(ctx, d, e, to)
 		case to != nil:
-			return c.rt.holds.Hold(d.Entity(), &holds.Record{Reason: daemon.HoldForked, Node: to.node, Epoch: to.has.Epoch, Index: to.has.Next, Proof: to.proof,
+			return c.config.Holds.Hold(d.Entity(), &holds.Record{Reason: daemon.HoldForked, Node: to.node, Epoch: to.has.Epoch, Index: to.has.Next, Proof: to.proof,
 				Why: fmt.Sprintf("standby %s, which is in sync, has another history: %d records up to epoch %d, here are %d up to epoch %d", to.node, to.has.Next, to.has.Epoch, ours.Next, ours.Epoch)})
 		case ours.Epoch < e.Epoch && ours.Next > 0:
-			return c.rt.holds.Hold(d.Entity(), &holds.Record{Reason: daemon.HoldSurpassed, Epoch: e.Epoch,
+			return c.config.Holds.Hold(d.Entity(), &holds.Record{Reason: daemon.HoldSurpassed, Epoch: e.Epoch,
 				Why: fmt.Sprintf("the directory granted this node epoch %d, and the history here ends in epoch %d: the data directory is older", e.Epoch, ours.Epoch)})
 		case data.older && !whole && len(e.Standbys) > 0:
-			err := c.rt.losses.Record(d.Entity(), d.Info().Sequence, e.Epoch, "this node's data directory is older than its last run, and what its standbys had in memory is gone")
+			err := c.config.Losses.Record(d.Entity(), d.Info().Sequence, e.Epoch, "this node's data directory is older than its last run, and what its standbys had in memory is gone")
 			if err != nil {
 				return err
 			}
 		}
 	}
-	if c.rt.holds.Has(d.Entity()) { // it was compared, for a standby that has more goes on at once
+	if c.config.Holds.Has(d.Entity()) { // it was compared, for a standby that has more goes on at once
 		return nil
 	}
 	if now, ok := c.directory.Look(d.Entity()); ok && now.Revision > e.Revision {
-		c.tell(func() { c.compareWith(d, now, c.sessionNow()) })
+		c.tell(func() { c.CompareWith(d, now, c.SessionNow()) })
 		return nil
 	}
 	l.SetCompared()
@@ -152,7 +152,7 @@ type rival struct {
 // reach. It returns the one that is furthest of those that stand in the way; nil: none
 // does. whole says that one has all that it acknowledged. Where one does not answer and
 // none has more, it returns errStandbySilent.
-func (c *member) compareWithStandbys(ctx context.Context, id identity.EntityID, ours reach.Extent, e directory.Entry) (_ *rival, whole bool, err error) {
+func (c *Member) compareWithStandbys(ctx context.Context, id identity.EntityID, ours reach.Extent, e directory.Entry) (_ *rival, whole bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, comparePatience)
 	defer cancel()
 	var mu sync.Mutex
@@ -225,14 +225,14 @@ func heldBy(id identity.EntityID, err error) *daemon.HeldDaemon {
 	return h
 }
 
-// waiting returns the daemons that wait for a standby to be compared with.
-func (c *member) waiting() []daemon.HeldDaemon {
+// Waiting returns the daemons that wait for a standby to be compared with.
+func (c *Member) Waiting() []daemon.HeldDaemon {
 	if c == nil {
 		return nil
 	}
 	var out []daemon.HeldDaemon
-	for _, d := range c.daemons() {
-		if h := leaderOf(d).WaitsFor(); h != nil {
+	for _, d := range c.Daemons() {
+		if h := LeaderOf(d).WaitsFor(); h != nil {
 			out = append(out, *h)
 		}
 	}
@@ -244,11 +244,11 @@ func (c *member) waiting() []daemon.HeldDaemon {
 	return out
 }
 
-// waits returns for whom a daemon or copy here waits; nil: it does not.
-func (c *member) waits(id identity.EntityID) *daemon.HeldDaemon {
-	d := c.rt.table.Daemon(id)
+// WaitsFor returns for whom a daemon or copy here waits; nil: it does not.
+func (c *Member) WaitsFor(id identity.EntityID) *daemon.HeldDaemon {
+	d := c.config.Table.Daemon(id)
 	if d != nil {
-		if l := leaderOf(d); l != nil {
+		if l := LeaderOf(d); l != nil {
 			return l.WaitsFor()
 		}
 		return nil
