@@ -131,8 +131,28 @@ func (s *State) Owes() []Owed { return s.calls.owed }
 // changed.
 func (s *State) Replies() []Reply { return s.calls.replies }
 
-// MayBeAsked reports whether the daemon has room for one more ask.
-func (s *State) MayBeAsked() bool { return len(s.calls.owed)+len(s.calls.replies) < MaxOwed }
+// MayBeAsked reports whether the daemon has room for one more ask of by. An asker may take no
+// more of the room than it leaves to others: alone it gets half of MaxOwed, of two each a
+// third.
+func (s *State) MayBeAsked(by identity.EntityID) bool {
+	all := len(s.calls.owed) + len(s.calls.replies)
+	if all < MaxOwed/2 {
+		return true // what it has taken is less than what is left
+	}
+
+	own := 0
+	for i := range s.calls.owed {
+		if s.calls.owed[i].From == by {
+			own++
+		}
+	}
+	for i := range s.calls.replies {
+		if s.calls.replies[i].To == by {
+			own++
+		}
+	}
+	return own < MaxOwed-all
+}
 
 // Call returns the daemon's call of that name, where it is open.
 func (s *State) Call(name CallName) (Call, bool) {

@@ -85,15 +85,20 @@ func TestCallsEndOnce(t *testing.T) {
 func TestAsksAreBounded(t *testing.T) {
 	s := New(Grants{})
 	for n := range uint64(MaxOwed) {
-		if !s.MayBeAsked() {
+		by := you
+		if n >= MaxOwed/2 { // each of the others asks once
+			by = identity.EntityID{2, byte(n), byte(n >> 8)}
+		}
+		if !s.MayBeAsked(by) {
 			t.Fatalf("no room after %d asks, want %d", n, MaxOwed)
 		}
-		s.Asked(n+1, you, CallName{Epoch: 1, Number: n + 1})
+		s.Asked(n+1, by, CallName{Epoch: 1, Number: n + 1})
 	}
-	if s.Answer(1, 1, Answered, nil); s.MayBeAsked() {
+	other := identity.EntityID{3}
+	if s.Answer(1, 1, Answered, nil); s.MayBeAsked(other) {
 		t.Error("a reply that has not left makes room")
 	}
-	if s.SettleReplies(you, 1, 1); !s.MayBeAsked() {
+	if s.SettleReplies(you, 1, 1); !s.MayBeAsked(other) {
 		t.Error("a reply that has left makes no room")
 	}
 	b, err := s.Encode()
@@ -102,6 +107,23 @@ func TestAsksAreBounded(t *testing.T) {
 	}
 	if _, err := Decode(b); err != nil {
 		t.Errorf("the fullest state is refused: %v", err)
+	}
+}
+
+// One that asks much leaves room to others: alone it gets half, and of two each a third.
+func TestAskersLeaveRoomToOthers(t *testing.T) {
+	s, number := New(Grants{}), uint64(0)
+	fill := func(by identity.EntityID) (n int) {
+		for s.MayBeAsked(by) {
+			number++
+			s.Asked(number, by, CallName{Epoch: 1, Number: number})
+			n++
+		}
+		return n
+	}
+	first, second, third := fill(identity.EntityID{1}), fill(identity.EntityID{2}), fill(identity.EntityID{3})
+	if first != MaxOwed/2 || second != MaxOwed/4 || third != MaxOwed/8 {
+		t.Errorf("askers that come one after the other get %d, %d and %d, want 512, 256 and 128", first, second, third)
 	}
 }
 

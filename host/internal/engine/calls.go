@@ -69,12 +69,13 @@ func (d *Daemon) settle(s *journal.Sent) {
 	d.effects.Settle(s.Place, s.Epoch, s.Number)
 }
 
-// roomForAsk returns nil where the daemon may be asked once more; errNoRoom. It needs d.mu.
-func (d *Daemon) roomForAsk() error {
+// roomForAsk returns nil where the daemon may be asked once more by that asker; ErrNoRoom. It
+// needs d.mu.
+func (d *Daemon) roomForAsk(by identity.EntityID) error {
 	if d.effects == nil {
 		return nil
 	}
-	if room := d.effects.Room(); !d.effects.MayBeAsked() || room.Pending < 1 || room.Bytes < effect.Cost(effect.MaxPayload) {
+	if room := d.effects.Room(); !d.effects.MayBeAsked(by) || room.Pending < 1 || room.Bytes < effect.Cost(effect.MaxPayload) {
 		return fmt.Errorf("%w: it owes %d answers, and %d have not arrived yet", ErrNoRoom, len(d.effects.Owes()), len(d.effects.Replies()))
 	}
 	return nil

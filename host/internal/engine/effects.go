@@ -208,7 +208,7 @@ func (d *Daemon) applyOther(ev *Input) error {
 		}
 	}
 	if ev.Kind == daemon.EventAsk {
-		if err := d.roomForAsk(); err != nil {
+		if err := d.roomForAsk(ev.Sender); err != nil {
 			return err
 		}
 	}
