@@ -139,12 +139,10 @@ func (x Making) LeaveUnread(stands *stored.Passive) {
 	lock.HandOver(&d.mu)
 	d.unread.Store(true)
 
-	d.view.mu.Lock()
-	defer d.view.mu.Unlock()
-	s := &d.view.at
-	s.state, s.epoch, s.sequence, s.hash = lifecycle.Passive, stands.Epoch, stands.Sequence, stands.HeadHash
-	s.stats = stats{processed: stands.Applied, emitted: stands.Emitted}
-	d.view.made = true
+	d.view.show(func(s *standing) {
+		s.state, s.epoch, s.sequence, s.hash = lifecycle.Passive, stands.Epoch, stands.Sequence, stands.HeadHash
+		s.stats = stats{processed: stands.Applied, emitted: stands.Emitted}
+	})
 }
 
 // LostOfSent notes in the daemon's log, and in its count of lost events, that n of what it
@@ -163,7 +161,7 @@ func (d *Daemon) Usage() daemon.Usage {
 	for k := daemon.EventAsk; int(k) < daemon.EventKinds; k++ {
 		daemons += w.events[k].Load()
 	}
-	direct := d.processed() - timers - daemons - channels
+	direct := d.view.processed() - timers - daemons - channels
 	return daemon.Usage{Entity: d.id, Name: d.name, Kind: d.kind, State: state,
 		Time: time.Duration(w.time.Load()) + d.share.Used().Time, Bytes: w.bytes.Load(),
 		Direct: direct, Timers: timers, Daemons: daemons, Channels: channels,

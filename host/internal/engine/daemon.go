@@ -132,8 +132,6 @@ func (d *Daemon) Name() string { return d.name }
 // Kind implements table.Daemon.
 func (d *Daemon) Kind() string { return d.kind }
 
-type stats struct{ processed, emitted, errors uint64 }
-
 // Enter takes the lock for a sender, who brings an event of so many bytes and has a
 // place in the mailbox meanwhile. It waits while the daemon is paused. The caller
 // unlocks. Callers that bring no event use look, peek or attend.

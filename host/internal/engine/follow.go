@@ -7,11 +7,8 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/feed"
-	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/internal/stored"
-	"wasmhost.example/host/store"
-	"wasmhost.example/identity"
 )
 
 // emitted is an output, and what says when it is durable.
@@ -155,51 +152,4 @@ func relayOne(ctx context.Context, out chan<- chain.Output, in *feed.Queue[emitt
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// pastOutputs hands on the outputs after the sequence that records before end
-// hold, and returns the sequence of the last.
-func pastOutputs(ctx context.Context, st *store.Store, id identity.EntityID, sequence, end uint64, out chan<- chain.Output) (uint64, error) {
-	start := uint64(0)
-	if sequence > 0 {
-		err := st.ReadHistoryBackward(id, func(index uint64, b []byte) error {
-			rec, err := journal.Decode(b)
-			if err != nil {
-				return err
-			}
-			if e, ok := rec.(*journal.Event); ok && e.Before.Sequence <= sequence {
-				start = index
-				return store.ErrStop
-			}
-			return nil
-		})
-		if err != nil {
-			return sequence, err
-		}
-	}
-	if start >= end {
-		return sequence, nil
-	}
-
-	err := st.ReadHistory(id, start, end, func(_ uint64, b []byte) error {
-		rec, err := journal.Decode(b)
-		e, ok := rec.(*journal.Event)
-		if err != nil || !ok {
-			return err
-		}
-		for _, o := range e.Links() {
-			if o.Link.Sequence <= sequence {
-				continue
-			}
-			o.Payload = append([]byte(nil), o.Payload...)
-			select {
-			case out <- o:
-				sequence = o.Link.Sequence
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		return nil
-	})
-	return sequence, err
 }

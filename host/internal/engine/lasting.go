@@ -6,7 +6,6 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/channel"
-	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/snapshot"
@@ -51,18 +50,8 @@ func (x Moves) CameBy() ([]byte, error) {
 	if d.env.Store == nil {
 		return nil, fmt.Errorf("%w: daemon %s has no key here, and no history", channel.ErrResidence, d.id.Origin())
 	}
-	err := d.env.Store.ReadHistoryBackward(d.id, func(_ uint64, b []byte) error {
-		rec, err := journal.Decode(b)
-		if err != nil {
-			return err
-		}
-		if move, ok := rec.(*journal.Move); ok && move.To == d.env.Self {
-			c := move.Checkpoint
-			d.came = &c
-			return store.ErrStop
-		}
-		return nil
-	})
+	came, err := movedHere(d.env.Store, d.id, d.env.Self)
+	d.came = came
 	if err == nil && d.came == nil {
 		err = fmt.Errorf("%w: daemon %s has no key here, and came from nowhere", channel.ErrResidence, d.id.Origin())
 	}

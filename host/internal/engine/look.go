@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/internal/lifecycle"
 )
 
 // Look takes the lock for a caller that asks of the daemon what is no event. It waits
@@ -99,10 +98,8 @@ func (d *Daemon) WhileHere(err error) error {
 	if err == nil {
 		return nil
 	}
-	d.view.mu.Lock()
-	defer d.view.mu.Unlock()
-	if d.view.at.state == lifecycle.Moved {
-		return d.view.at.gone
+	if moved := d.view.moved(); moved != nil {
+		return moved
 	}
 	return err
 }
@@ -110,7 +107,5 @@ func (d *Daemon) WhileHere(err error) error {
 // CannotGoOn reports whether the daemon is failed or diverged, as it was last shown:
 // the caller does not wait for a busy daemon.
 func (d *Daemon) CannotGoOn() bool {
-	d.view.mu.Lock()
-	defer d.view.mu.Unlock()
-	return d.view.at.state.Broken()
+	return d.view.broken()
 }

@@ -4,38 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"wasmhost.example/abi"
 	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/pending"
-	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
 
-// FailedEvent is an event that the daemon failed on, as it is tried again.
-type FailedEvent struct {
-	daemon.Quarantined
-	epoch uint64 // of a daemon's event
-}
-
-func failedOf(index uint64, f *journal.Failure) FailedEvent {
-	q := FailedEvent{daemon.Quarantined{Index: index, Kind: f.Event, Sender: f.Sender, From: f.From, Number: f.Number, Time: time.Unix(0, f.Time),
-		Channel: f.Channel, Payload: f.Payload, Fault: f.Fault()}, f.SenderEpoch}
-	switch {
-	case q.Kind >= daemon.EventTimer:
-		q.From = q.Sender
-	case q.Kind == daemon.EventDirect && q.Channel != "": // of a history from before failures said so
-		q.Kind = daemon.EventChannel
-	}
-	return q
-}
-
-// event is the event once more.
-func (q *FailedEvent) event() *Input {
+// retryOf is the failed event once more.
+func retryOf(q *FailedEvent) *Input {
 	return &Input{Event: daemon.Event{Kind: q.Kind, Sender: q.Sender, From: q.From, Number: q.Number, Channel: q.Channel, Payload: q.Payload},
-		senderEpoch: q.epoch, Once: true, retry: q.Index}
+		senderEpoch: q.Epoch, Once: true, retry: q.Index}
 }
 
 // wallTries is how often an event may go over its wall time, which can be the
@@ -57,29 +36,7 @@ func (x Upkeep) FailedEvents(ctx context.Context) ([]FailedEvent, error) {
 	if err := last.Wait(ctx); err != nil {
 		return nil, err
 	}
-	var out []FailedEvent
-	settled := make(map[uint64]bool)
-	depth := 0
-	err := d.env.Store.ReadHistoryBackward(d.id, func(index uint64, b []byte) error {
-		if depth++; depth > recordedDepth {
-			return store.ErrStop
-		}
-		rec, err := journal.Decode(b)
-		if err != nil {
-			return err
-		}
-		switch rec := rec.(type) {
-		case *journal.Settled:
-			settled[rec.Index] = true
-		case *journal.Event:
-			settled[rec.Retry] = true // 0 is the index of no failure
-		case *journal.Failure:
-			if !settled[index] {
-				out = append(out, failedOf(index, rec))
-			}
-		}
-		return nil
-	})
+	out, err := failedEvents(d.env.Store, d.id)
 	if err != nil {
 		return nil, fmt.Errorf("looking for failed events of daemon %s: %w", d.id.Origin(), err)
 	}
@@ -95,7 +52,7 @@ func (x Upkeep) ApplyAgain(q *FailedEvent, p *pending.Event) error {
 	if err := errors.Join(d.Turns().Going(), d.veil()); err != nil {
 		return err
 	}
-	return d.Turns().Process(q.event(), max(q.Time.UnixNano(), 1), p)
+	return d.Turns().Process(retryOf(q), max(q.Time.UnixNano(), 1), p)
 }
 
 // wallRetry counts how often one event went over its wall time.

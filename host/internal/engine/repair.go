@@ -60,41 +60,7 @@ func (d *Daemon) dropped(fact *chain.Mended) {
 		return
 	}
 	fact.Count = end - min(end, d.index)
-	// What is dropped may be of higher epochs, and is known elsewhere: what
-	// follows must not be taken for it.
-	err = d.env.Store.ReadHistory(d.id, d.index, end, func(_ uint64, b []byte) error {
-		rec, err := journal.Decode(b)
-		if err != nil {
-			return nil // what is damaged says nothing of epochs
-		}
-		switch rec := rec.(type) {
-		case *journal.Event:
-			fact.Epoch = max(fact.Epoch, rec.Epoch+1)
-		case *journal.Move:
-			fact.Epoch = max(fact.Epoch, rec.Epoch+1)
-		case *journal.Mend:
-			fact.Epoch = max(fact.Epoch, rec.Fact.Epoch+1)
-		}
-		return nil
-	})
-	if err != nil {
-		d.env.Logger.Warn("reading the epochs of what is dropped", "daemon", d.id.Origin(), "error", err)
-	}
-	err = d.env.Store.ReadHistoryBackward(d.id, func(index uint64, b []byte) error {
-		if index < d.index {
-			return store.ErrStop
-		}
-		rec, err := journal.Decode(b)
-		e, ok := rec.(*journal.Event)
-		if err != nil || !ok || len(e.Outputs) == 0 {
-			return nil
-		}
-		links := e.Links()
-		last := links[len(links)-1]
-		fact.Sequence, fact.Head = last.Link.Sequence, last.Link.Hash(last.Payload)
-		return store.ErrStop
-	})
-	if err != nil {
+	if err := dropFrom(d.env.Store, d.id, d.index, end, fact); err != nil {
 		d.env.Logger.Warn("reading what is dropped", "daemon", d.id.Origin(), "error", err)
 	}
 }

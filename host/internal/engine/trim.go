@@ -128,8 +128,6 @@ func (d *Daemon) trimmed(ctx context.Context, to uint64, now bool) (*pending.Tic
 	b.Append(d.id, to-1, rec)
 	t := d.commit(b)
 	d.firstIndex = to - 1
-	if d.repeated.index < to {
-		d.repeated = repeated{}
-	}
+	d.repeated.forgetBefore(to)
 	return t, nil
 }

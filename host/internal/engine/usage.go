@@ -12,10 +12,3 @@ type work struct {
 	bytes  atomic.Int64
 	events [daemon.EventKinds]atomic.Uint64 // but EventDirect: those are what is left of all
 }
-
-// processed is how many events the daemon had applied when it was last shown.
-func (d *Daemon) processed() uint64 {
-	d.view.mu.Lock()
-	defer d.view.mu.Unlock()
-	return d.view.at.stats.processed
-}

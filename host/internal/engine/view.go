@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 
-	"wasmhost.example/host/chain"
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/guest"
 	"wasmhost.example/host/internal/lifecycle"
-	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/tally"
 )
 
@@ -21,9 +19,7 @@ func (d *Daemon) sampled() bool {
 
 // Shown returns the daemon's state and memory, as they were last shown.
 func (d *Daemon) Shown() (state string, memory int64, near daemon.Near) {
-	d.view.mu.Lock()
-	s := d.view.at
-	d.view.mu.Unlock()
+	s, _ := d.view.shown()
 	state = s.name()
 	if s.state == lifecycle.Running && d.Moves().IsMoving() {
 		state = lifecycle.Migrating.String()
@@ -36,6 +32,7 @@ func (d *Daemon) Notify(what daemon.Topic, reason string) {
 	d.env.Notify(daemon.Notification{Topic: what, Entity: d.id, Name: d.name, Kind: d.kind, Epoch: d.epoch, Reason: reason})
 }
 
+// OwnsUnder reports whether the daemon is of the epoch, or of a later one.
 func (x Moves) OwnsUnder(epoch uint64) bool {
 	d := x.d
 	d.mu.Lock()
@@ -43,39 +40,14 @@ func (x Moves) OwnsUnder(epoch uint64) bool {
 	return d.epoch >= epoch
 }
 
+// Standing says that the daemon is here, under its epoch; false where it is not, is yet to be
+// shown, or is a cluster's: that has other ways to say so.
 func (d *Daemon) Standing() (channel.Standing, bool) {
 	if d.kind == "" || d.leader != nil {
 		return channel.Standing{}, false
 	}
-	d.view.mu.Lock()
-	epoch, made, gone := d.view.at.epoch, d.view.made, d.view.at.state == lifecycle.Moved
-	d.view.mu.Unlock()
-	return channel.Standing{Entity: d.id, Node: d.env.Self, Epoch: epoch}, made && !gone && epoch > 0
-}
-
-// view is what is shown of a daemon. Whoever asks does not wait for the event
-// that the daemon processes, but sees how it stood before.
-type view struct {
-	mu   lock.Mutex[lock.Leaf]
-	made bool
-	at   standing
-}
-
-// standing is what of a daemon changes while it is in the runtime's tables.
-type standing struct {
-	state    lifecycle.State
-	epoch    uint64
-	sequence uint64
-	hash     chain.Hash
-	stats    stats
-	module   []byte
-	memory   int64
-	least    int64 // memory that it has at least; 0: not known
-	stored   int64 // bytes of its state, as it was stored last; 0: not known
-	senders  int   // that it remembers
-	unstored error // why its state could not be stored last
-	gone     error
-	halted   bool
+	s, made := d.view.shown()
+	return channel.Standing{Entity: d.id, Node: d.env.Self, Epoch: s.epoch}, made && s.state != lifecycle.Moved && s.epoch > 0
 }
 
 // Info returns what is shown of the daemon, which is in the tables.
@@ -84,9 +56,7 @@ func (d *Daemon) Info() daemon.Info {
 		d.Show()
 		d.mu.Unlock()
 	}
-	d.view.mu.Lock()
-	s, made := d.view.at, d.view.made
-	d.view.mu.Unlock()
+	s, made := d.view.shown()
 	if !made {
 		d.mu.Lock()
 		d.stands(&s)
@@ -125,19 +95,9 @@ func (d *Daemon) Info() daemon.Info {
 	return i
 }
 
-func (s *standing) name() string {
-	if s.halted && s.state.Serves() {
-		return daemon.HaltedState
-	}
-	return s.state.String()
-}
-
 // Show makes what the daemon is now what is shown of it. It needs d.mu.
 func (d *Daemon) Show() {
-	d.view.mu.Lock()
-	d.stands(&d.view.at)
-	d.view.made = true
-	d.view.mu.Unlock()
+	d.view.show(d.stands)
 }
 
 // stands writes how the daemon stands to s, a field at a time: that is cheaper than a
