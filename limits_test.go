@@ -53,7 +53,7 @@ func TestLimitsPageIsOfTheCode(t *testing.T) {
 // bounding are the names of constants that bound something; also are others that do.
 var (
 	bounding = regexp.MustCompile(`^([mM]ax|most)[A-Z]`)
-	also     = []string{"ArrivalsOfPeer", "ArrivalsOfNode", "MailboxBytes", "KeptLines", "recordedDepth", "publishAtOnce"}
+	also     = []string{"ArrivalsOfPeer", "ArrivalsOfNode", "MailboxBytes", "KeptLines", "Depth", "publishAtOnce"}
 )
 
 // parts are those of the page, by folders.
@@ -62,6 +62,7 @@ var parts = []struct{ title, dir string }{
 	{"Kinds and modules", "host/registry"},
 	{"One daemon", "host/internal/engine"},
 	{"What is stored of a daemon", "host/internal/stored"},
+	{"What a history is read for", "host/internal/history"},
 	{"The last lines that a daemon logged", "host/internal/textlog"},
 	{"Trying a guest outside a node", "host/guesttest"},
 	{"What is asked of a daemon", "host/daemon"},

@@ -8,9 +8,9 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
-	"wasmhost.example/host/internal/engine"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/internal/shown"
 	"wasmhost.example/host/internal/tally"
 	"wasmhost.example/host/meter"
 	"wasmhost.example/host/migration"
@@ -217,9 +217,9 @@ func readMeter(k *tally.Kind) KindMetrics {
 		}
 		out.Process, out.Delivery = out.Process.Add(e.Process.Read()), out.Delivery.Add(e.Delivery.Read())
 	}
-	out.Near = make(map[string]int, len(engine.NearLimits))
-	for i := range engine.NearLimits {
-		out.Near[engine.NearLimits[i].Name] = 0
+	out.Near = make(map[string]int, len(shown.Limits))
+	for i := range shown.Limits {
+		out.Near[shown.Limits[i].Name] = 0
 	}
 	out.Returned = make(map[Return]uint64, len(returns))
 	for _, r := range returns {

@@ -6,6 +6,7 @@ import (
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/internal/history"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/identity"
@@ -67,22 +68,22 @@ func (r Quarantine) Skip(ctx context.Context, id identity.EntityID, index uint64
 	return t.Wait(ctx)
 }
 
-func (r *Runtime) quarantined(ctx context.Context, id identity.EntityID, index uint64) (*engine.Daemon, engine.FailedEvent, error) {
+func (r *Runtime) quarantined(ctx context.Context, id identity.EntityID, index uint64) (*engine.Daemon, history.Failed, error) {
 	if err := r.ready(); err != nil {
-		return nil, engine.FailedEvent{}, err
+		return nil, history.Failed{}, err
 	}
 	d, err := r.find(id)
 	if err != nil {
-		return nil, engine.FailedEvent{}, err
+		return nil, history.Failed{}, err
 	}
 	list, err := d.Upkeep().FailedEvents(ctx)
 	if err != nil {
-		return nil, engine.FailedEvent{}, err
+		return nil, history.Failed{}, err
 	}
 	for _, q := range list {
 		if q.Index == index {
 			return d, q, nil
 		}
 	}
-	return nil, engine.FailedEvent{}, fmt.Errorf("%w: %d, of daemon %s", daemon.ErrNotQuarantined, index, id.Origin())
+	return nil, history.Failed{}, fmt.Errorf("%w: %d, of daemon %s", daemon.ErrNotQuarantined, index, id.Origin())
 }

@@ -5,10 +5,9 @@ import (
 	"runtime"
 	"sync"
 
-	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/engine"
-	"wasmhost.example/host/internal/journal"
+	"wasmhost.example/host/internal/history"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/store"
@@ -24,10 +23,6 @@ import (
 // eagerMost is how many daemons are read before the node is ready. A node with more
 // finds what is wrong with the others later.
 const eagerMost = 1024
-
-// endRecords is how far back the end of a history is looked for that says where its
-// daemon stands.
-const endRecords = 8
 
 // putOff leaves daemons unread that can be, and returns the others.
 func (r *Runtime) putOff(active []*engine.Daemon) (now []*engine.Daemon, err error) {
@@ -51,7 +46,7 @@ func (r *Runtime) putOff(active []*engine.Daemon) (now []*engine.Daemon, err err
 		work.Go(func() {
 			for i := r.eager + part; i < len(active); i += parts {
 				if !released[active[i].Entity()] {
-					stands[i] = endOf(r.env.Store, active[i].Entity())
+					stands[i] = history.End(r.env.Store, active[i].Entity())
 				}
 			}
 		})
@@ -66,42 +61,6 @@ func (r *Runtime) putOff(active []*engine.Daemon) (now []*engine.Daemon, err err
 		r.reading.Add(d)
 	}
 	return now, nil
-}
-
-// endOf returns where a daemon stands by the end of its history; nil where the last few
-// records do not say.
-func endOf(st *store.Store, id identity.EntityID) (out *stored.Passive) {
-	looked := 0
-	err := st.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
-		if looked++; looked > endRecords {
-			return store.ErrStop
-		}
-		rec, err := journal.Decode(b)
-		if err != nil {
-			return err
-		}
-		switch rec := rec.(type) {
-		case *journal.Event:
-			c := chain.At(rec.Before, rec.Parent)
-			for _, o := range rec.Outputs {
-				c.Append(rec.Epoch, rec.Applied, o)
-			}
-			out = &stored.Passive{Epoch: rec.Epoch, Sequence: c.Sequence(), HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: c.Sequence()}
-			return store.ErrStop
-		case *journal.Begin:
-			c := chain.New(rec.Head, rec.HeadPayload)
-			out = &stored.Passive{Epoch: rec.Epoch, Sequence: rec.Head.Sequence, HeadHash: c.HeadHash(), Applied: rec.Applied, Emitted: rec.Head.Sequence}
-			return store.ErrStop
-		case *journal.Checkpoint, *journal.Failure:
-			return nil
-		default:
-			return store.ErrStop
-		}
-	})
-	if err != nil {
-		return nil // who reads the whole says what is wrong
-	}
-	return out
 }
 
 // readRest reads the unread daemons, until there are none or the runtime ends. It returns

@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/moving"
+	"wasmhost.example/host/internal/shown"
 	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/internal/tally"
 	"wasmhost.example/host/internal/textlog"
@@ -122,7 +123,7 @@ func (x Making) SetTime(at int64) { x.d.lastTime = at }
 func (x Making) SetPrevious(module []byte) { x.d.previous = module }
 
 // CountErrors has the daemon count at least so many errors.
-func (x Making) CountErrors(least uint64) { x.d.stats.errors = max(x.d.stats.errors, least) }
+func (x Making) CountErrors(least uint64) { x.d.stats.Errors = max(x.d.stats.Errors, least) }
 
 // ForEvents gives a daemon that is made afresh its configuration and, where the caller made
 // it, its code. fresh says that its identity was made with it.
@@ -139,9 +140,9 @@ func (x Making) LeaveUnread(stands *stored.Passive) {
 	lock.HandOver(&d.mu)
 	d.unread.Store(true)
 
-	d.view.show(func(s *standing) {
-		s.state, s.epoch, s.sequence, s.hash = lifecycle.Passive, stands.Epoch, stands.Sequence, stands.HeadHash
-		s.stats = stats{processed: stands.Applied, emitted: stands.Emitted}
+	d.view.Show(func(s *shown.Standing) {
+		s.State, s.Epoch, s.Sequence, s.Hash = lifecycle.Passive, stands.Epoch, stands.Sequence, stands.HeadHash
+		s.Stats = shown.Stats{Processed: stands.Applied, Emitted: stands.Emitted}
 	})
 }
 
@@ -161,7 +162,7 @@ func (d *Daemon) Usage() daemon.Usage {
 	for k := daemon.EventAsk; int(k) < daemon.EventKinds; k++ {
 		daemons += w.events[k].Load()
 	}
-	direct := d.view.processed() - timers - daemons - channels
+	direct := d.view.Processed() - timers - daemons - channels
 	return daemon.Usage{Entity: d.id, Name: d.name, Kind: d.kind, State: state,
 		Time: time.Duration(w.time.Load()) + d.share.Used().Time, Bytes: w.bytes.Load(),
 		Direct: direct, Timers: timers, Daemons: daemons, Channels: channels,

@@ -155,7 +155,7 @@ func (x Making) RestoreTo(h *snapshot.Header) (err error) {
 	d.chain, d.payload = chain.New(h.Head, h.HeadPayload), append([]byte(nil), h.HeadPayload...)
 	d.applied, d.horizon, d.config = h.Applied, snapshot.NewDedupTable(h.Horizon), h.Config
 	d.signed = h.Through / d.node.CheckpointEvery
-	d.stats.processed, d.stats.emitted = h.Applied, h.Through
+	d.stats.Processed, d.stats.Emitted = h.Applied, h.Through
 	return nil
 }
 

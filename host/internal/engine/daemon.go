@@ -1,3 +1,7 @@
+// Package engine is one daemon on this node: it takes events, has the daemon's code process
+// them, records them and what comes of them, keeps the state, and makes the daemon again of
+// what is stored. It knows neither the runtime nor the cluster: Config is all that it has of
+// its node.
 package engine
 
 import (
@@ -14,10 +18,12 @@ import (
 	"wasmhost.example/host/fair"
 	"wasmhost.example/host/internal/env"
 	"wasmhost.example/host/internal/feed"
+	"wasmhost.example/host/internal/history"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/pending"
+	"wasmhost.example/host/internal/shown"
 	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/internal/tally"
 	"wasmhost.example/host/internal/textlog"
@@ -35,7 +41,7 @@ type Daemon struct {
 	bounds atomic.Pointer[bounds]
 	log    textlog.Log
 	feed   feed.Feed[emitted]
-	view   view
+	view   shown.View
 	meter  *tally.Kind
 	events *tally.Events // of meter
 
@@ -90,7 +96,7 @@ type Daemon struct {
 	ledger        channel.Ledger // subscriptions
 	effects       *effect.State  // nil: none; of a passive daemon, what is needed meanwhile
 	gathered      *gathered      // while a run of events is applied: their records
-	stats         stats
+	stats         shown.Stats
 	spawned       time.Time
 	index         uint64          // of the next history record
 	firstIndex    uint64          // index of the first that is kept
@@ -99,7 +105,7 @@ type Daemon struct {
 	signed        uint64          // how many periodic checkpoints are behind
 	tail          *moving.Tail    // non-nil while a migration copies records
 	last          *pending.Ticket // of the last record submitted
-	repeated      repeated
+	repeated      history.Repeats
 	generation    uint64      // the store's generation that all this follows from
 	marked        bool        // the store says that the daemon is passive
 	counted       int64       // bytes of memory in idle.bytes

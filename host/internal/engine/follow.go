@@ -7,6 +7,7 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/feed"
+	"wasmhost.example/host/internal/history"
 	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/internal/stored"
 )
@@ -104,7 +105,7 @@ func (t *tailing) past(ctx context.Context) {
 		err = t.last.Wait(ctx)
 	}
 	if err == nil {
-		t.sequence, err = pastOutputs(ctx, t.d.env.Store, t.d.id, t.sequence, t.end, t.out)
+		t.sequence, err = history.Outputs(ctx, t.d.env.Store, t.d.id, t.sequence, t.end, t.out)
 	}
 	t.last = nil
 	if err != nil {

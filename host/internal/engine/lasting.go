@@ -6,6 +6,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/channel"
+	"wasmhost.example/host/internal/history"
 	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/snapshot"
@@ -17,7 +18,7 @@ import (
 // EncodeFacts is what the daemon keeps for life, encoded. It needs d.mu.
 func (x Image) EncodeFacts() ([]byte, error) {
 	d := x.d
-	l := &snapshot.Facts{Version: snapshot.FactsVersion, Spawned: max(d.spawned.UnixNano(), 1), Previous: orEmpty(d.previous), Errors: d.stats.errors, Losses: []snapshot.LossRecord{}}
+	l := &snapshot.Facts{Version: snapshot.FactsVersion, Spawned: max(d.spawned.UnixNano(), 1), Previous: orEmpty(d.previous), Errors: d.stats.Errors, Losses: []snapshot.LossRecord{}}
 	if loss := d.node.LossOf(d.id); loss != nil {
 		l.Losses = append(l.Losses, snapshot.LossRecord{From: loss.From, To: loss.To, Epoch: loss.Epoch, Why: loss.Why, Time: loss.Time.UnixNano()})
 	}
@@ -36,7 +37,7 @@ func orEmpty(b []byte) []byte {
 func (x Making) TakeFacts(l *snapshot.Facts) {
 	d := x.d
 	if l != nil {
-		d.spawned, d.previous, d.stats.errors = time.Unix(0, l.Spawned), canon.OrNil(l.Previous), l.Errors
+		d.spawned, d.previous, d.stats.Errors = time.Unix(0, l.Spawned), canon.OrNil(l.Previous), l.Errors
 	}
 }
 
@@ -50,7 +51,7 @@ func (x Moves) CameBy() ([]byte, error) {
 	if d.env.Store == nil {
 		return nil, fmt.Errorf("%w: daemon %s has no key here, and no history", channel.ErrResidence, d.id.Origin())
 	}
-	came, err := movedHere(d.env.Store, d.id, d.env.Self)
+	came, err := history.LastMove(d.env.Store, d.id, d.env.Self)
 	d.came = came
 	if err == nil && d.came == nil {
 		err = fmt.Errorf("%w: daemon %s has no key here, and came from nowhere", channel.ErrResidence, d.id.Origin())

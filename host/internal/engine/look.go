@@ -98,7 +98,7 @@ func (d *Daemon) WhileHere(err error) error {
 	if err == nil {
 		return nil
 	}
-	if moved := d.view.moved(); moved != nil {
+	if moved := d.view.Moved(); moved != nil {
 		return moved
 	}
 	return err
@@ -107,5 +107,5 @@ func (d *Daemon) WhileHere(err error) error {
 // CannotGoOn reports whether the daemon is failed or diverged, as it was last shown:
 // the caller does not wait for a busy daemon.
 func (d *Daemon) CannotGoOn() bool {
-	return d.view.broken()
+	return d.view.Broken()
 }

@@ -9,7 +9,9 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/history"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/shown"
 	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
@@ -43,7 +45,7 @@ func (x Memory) LoadPassive(rec *stored.Passive) {
 	d.life.Signal(lifecycle.Rest)
 	d.resumed, d.marked = nil, true
 	d.epoch, d.applied = rec.Epoch, rec.Applied
-	d.stats = stats{processed: rec.Applied, emitted: rec.Emitted, errors: rec.Errors}
+	d.stats = shown.Stats{Processed: rec.Applied, Emitted: rec.Emitted, Errors: rec.Errors}
 	d.chain = chain.At(chain.Link{Origin: d.id, Epoch: rec.Epoch, Sequence: rec.Sequence, Horizon: rec.Applied}, rec.HeadHash)
 	d.Show()
 }
@@ -61,7 +63,7 @@ func (d *Daemon) evict() {
 	d.key.Wipe()
 	d.key = identity.PublicOnly(d.id)
 	d.effects = d.effects.Resting()
-	d.config, d.payload, d.horizon, d.repeated, d.saved = nil, nil, snapshot.DedupTable{}, repeated{}, stored.State{}
+	d.config, d.payload, d.horizon, d.repeated, d.saved = nil, nil, snapshot.DedupTable{}, history.Repeats{}, stored.State{}
 	d.log.Trim(keptPassive)
 	d.life.Signal(lifecycle.Rest)
 	d.Show()
@@ -86,7 +88,7 @@ func (x Memory) Passivate() bool {
 		}
 	}
 	rec, err := canon.Marshal(&stored.Passive{Epoch: d.epoch, Sequence: d.chain.Head().Sequence, HeadHash: d.chain.HeadHash(),
-		Applied: d.applied, Emitted: d.stats.emitted, Errors: d.stats.errors})
+		Applied: d.applied, Emitted: d.stats.Emitted, Errors: d.stats.Errors})
 	if err != nil {
 		d.env.Logger.Warn("making a daemon passive", "daemon", d.id.Origin(), "error", err)
 		return false

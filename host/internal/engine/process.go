@@ -243,7 +243,7 @@ func (d *Daemon) chainOn(raw [][]byte) {
 		d.chain.AppendTo(&l, d.epoch, d.applied+1, b)
 	}
 	d.payload = append(d.payload[:0], raw[len(raw)-1]...)
-	d.stats.emitted += uint64(len(raw))
+	d.stats.Emitted += uint64(len(raw))
 }
 
 // link copies the daemon's outputs and puts them on its chain.
@@ -262,7 +262,7 @@ func (d *Daemon) link(raw [][]byte) []chain.Output {
 		d.chain.AppendTo(&outputs[i].Link, d.epoch, d.applied+1, b)
 	}
 	d.payload = append(d.payload[:0], raw[len(raw)-1]...)
-	d.stats.emitted += uint64(len(raw))
+	d.stats.Emitted += uint64(len(raw))
 	return outputs
 }
 
@@ -297,7 +297,7 @@ func newOutputs(n, size int) ([]chain.Output, []byte) {
 // note counts an applied event.
 func (d *Daemon) note(ev *Input, at int64) {
 	d.applied++
-	d.stats.processed++
+	d.stats.Processed++
 	d.lastTime = max(d.lastTime, at)
 	if ev.retry == 0 { // else it was when it failed
 		d.advance(ev.Kind, ev.Sender, ev.senderEpoch, ev.Number, at)
@@ -330,11 +330,11 @@ func (d *Daemon) failed(ev *Input, at int64, err error) (pending.Event, error) {
 		if ev.Kind != daemon.EventDirect {
 			return pending.Event{}, fmt.Errorf("%w: %w", ErrNoRoom, err)
 		}
-		d.stats.errors++
+		d.stats.Errors++
 		d.events.Failures[tally.Failure(err)].Add(1)
 		return pending.Event{Err: err}, nil
 	}
-	d.stats.errors++
+	d.stats.Errors++
 	d.events.Failures[tally.Failure(err)].Add(1)
 	if errors.Is(err, sandbox.ErrBroken) {
 		d.log.Add(3, err.Error())

@@ -7,12 +7,13 @@ import (
 
 	"wasmhost.example/abi"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/history"
 	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/identity"
 )
 
 // retryOf is the failed event once more.
-func retryOf(q *FailedEvent) *Input {
+func retryOf(q *history.Failed) *Input {
 	return &Input{Event: daemon.Event{Kind: q.Kind, Sender: q.Sender, From: q.From, Number: q.Number, Channel: q.Channel, Payload: q.Payload},
 		senderEpoch: q.Epoch, Once: true, retry: q.Index}
 }
@@ -23,7 +24,7 @@ func retryOf(q *FailedEvent) *Input {
 const wallTries = 3
 
 // FailedEvents returns what Runtime.Quarantine does.
-func (x Upkeep) FailedEvents(ctx context.Context) ([]FailedEvent, error) {
+func (x Upkeep) FailedEvents(ctx context.Context) ([]history.Failed, error) {
 	d := x.d
 	if d.env.Store == nil {
 		return nil, fmt.Errorf("%w: of daemon %s", daemon.ErrNoHistory, d.id.Origin())
@@ -36,7 +37,7 @@ func (x Upkeep) FailedEvents(ctx context.Context) ([]FailedEvent, error) {
 	if err := last.Wait(ctx); err != nil {
 		return nil, err
 	}
-	out, err := failedEvents(d.env.Store, d.id)
+	out, err := history.FailedEvents(d.env.Store, d.id)
 	if err != nil {
 		return nil, fmt.Errorf("looking for failed events of daemon %s: %w", d.id.Origin(), err)
 	}
@@ -44,7 +45,7 @@ func (x Upkeep) FailedEvents(ctx context.Context) ([]FailedEvent, error) {
 }
 
 // ApplyAgain needs d.mu.
-func (x Upkeep) ApplyAgain(q *FailedEvent, p *pending.Event) error {
+func (x Upkeep) ApplyAgain(q *history.Failed, p *pending.Event) error {
 	d := x.d
 	if len(q.Payload) > d.Limits().EventBytes {
 		return fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(q.Payload), d.Limits().EventBytes)

@@ -6,6 +6,7 @@ import (
 
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/history"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/store"
@@ -60,7 +61,7 @@ func (d *Daemon) dropped(fact *chain.Mended) {
 		return
 	}
 	fact.Count = end - min(end, d.index)
-	if err := dropFrom(d.env.Store, d.id, d.index, end, fact); err != nil {
+	if err := history.Drop(d.env.Store, d.id, d.index, end, fact); err != nil {
 		d.env.Logger.Warn("reading what is dropped", "daemon", d.id.Origin(), "error", err)
 	}
 }

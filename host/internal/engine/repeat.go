@@ -19,7 +19,7 @@ func (d *Daemon) repeat(ev *Input) (pending.Event, error) {
 	if err := d.last.WaitStored(d.env.Context); err != nil {
 		return pending.Event{}, err
 	}
-	f, err := d.repeated.find(d.env.Store, d.id, &ev.Event, d.horizon.Number(ev.Sender))
+	f, err := d.repeated.Find(d.env.Store, d.id, &ev.Event, d.horizon.Number(ev.Sender))
 	switch {
 	case err != nil:
 		return pending.Event{}, fmt.Errorf("looking up a repeated event: %w", err)

@@ -104,7 +104,7 @@ func (x Making) Replay(b []byte) error {
 	case *journal.Failure:
 		d.advance(rec.Event, rec.Sender, rec.SenderEpoch, rec.Number, rec.Time)
 		d.failedAsk(rec.Event, rec.Sender, rec.SenderEpoch, rec.Number, rec.Fault())
-		d.stats.errors++
+		d.stats.Errors++
 	case *journal.Checkpoint:
 		c := &rec.Checkpoint
 		if c.Entity != d.id || c.Sequence != d.chain.Head().Sequence || c.Head != d.chain.HeadHash() {

@@ -9,6 +9,7 @@ import (
 
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/shown"
 	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
@@ -76,7 +77,7 @@ func (d *Daemon) rebuild(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.stats, d.applied, d.payload, d.horizon, d.last = stats{errors: d.stats.errors}, 0, nil, snapshot.DedupTable{}, nil
+	d.stats, d.applied, d.payload, d.horizon, d.last = shown.Stats{Errors: d.stats.Errors}, 0, nil, snapshot.DedupTable{}, nil
 	d.ledger, d.effects = channel.Ledger{}, nil
 	return d.Making().RebuildWith(ctx, rec.Key)
 }

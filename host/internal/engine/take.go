@@ -93,12 +93,12 @@ func (x Effects) TakeSome(turn *fair.Turn, from identity.EntityID, via identity.
 	d.Turns().Gather()
 	for taken.Events < len(list) {
 		e := &list[taken.Events]
-		before := d.stats.errors
+		before := d.stats.Errors
 		if err = d.takeOne(from, via, e); err != nil {
 			break
 		}
 
-		if d.stats.errors > before {
+		if d.stats.Errors > before {
 			if taken.PassedOver++; taken.First == nil {
 				taken.First = fmt.Errorf("event %d: %w", e.Number, d.fault)
 			}

@@ -42,7 +42,7 @@ func (d *Daemon) Position() Position {
 	return Position{
 		State: d.life.State(), Gone: d.gone,
 		Code: d.daemon, Module: d.module, Previous: d.previous, Key: d.key,
-		Epoch: d.epoch, Applied: d.applied, Errors: d.stats.errors,
+		Epoch: d.epoch, Applied: d.applied, Errors: d.stats.Errors,
 		Head: d.chain.Head(), HeadHash: d.chain.HeadHash(), HeadPayload: d.payload,
 		Next: d.index, Last: d.last, Generation: d.generation, Used: d.used,
 		Effects: d.effects, Ledger: &d.ledger,

@@ -128,6 +128,6 @@ func (d *Daemon) trimmed(ctx context.Context, to uint64, now bool) (*pending.Tic
 	b.Append(d.id, to-1, rec)
 	t := d.commit(b)
 	d.firstIndex = to - 1
-	d.repeated.forgetBefore(to)
+	d.repeated.ForgetBefore(to)
 	return t, nil
 }

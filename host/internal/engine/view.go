@@ -8,6 +8,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/guest"
 	"wasmhost.example/host/internal/lifecycle"
+	"wasmhost.example/host/internal/shown"
 	"wasmhost.example/host/internal/tally"
 )
 
@@ -19,12 +20,12 @@ func (d *Daemon) sampled() bool {
 
 // Shown returns the daemon's state and memory, as they were last shown.
 func (d *Daemon) Shown() (state string, memory int64, near daemon.Near) {
-	s, _ := d.view.shown()
-	state = s.name()
-	if s.state == lifecycle.Running && d.Moves().IsMoving() {
+	s, _ := d.view.Shown()
+	state = s.Name()
+	if s.State == lifecycle.Running && d.Moves().IsMoving() {
 		state = lifecycle.Migrating.String()
 	}
-	return state, s.memory, s.near(d.Limits())
+	return state, s.Memory, s.Near(d.Limits())
 }
 
 // Notify publishes what happened to the daemon.
@@ -46,8 +47,8 @@ func (d *Daemon) Standing() (channel.Standing, bool) {
 	if d.kind == "" || d.leader != nil {
 		return channel.Standing{}, false
 	}
-	s, made := d.view.shown()
-	return channel.Standing{Entity: d.id, Node: d.env.Self, Epoch: s.epoch}, made && s.state != lifecycle.Moved && s.epoch > 0
+	s, made := d.view.Shown()
+	return channel.Standing{Entity: d.id, Node: d.env.Self, Epoch: s.Epoch}, made && s.State != lifecycle.Moved && s.Epoch > 0
 }
 
 // Info returns what is shown of the daemon, which is in the tables.
@@ -56,35 +57,35 @@ func (d *Daemon) Info() daemon.Info {
 		d.Show()
 		d.mu.Unlock()
 	}
-	s, made := d.view.shown()
+	s, made := d.view.Shown()
 	if !made {
 		d.mu.Lock()
 		d.stands(&s)
 		d.mu.Unlock()
 	}
 	i := daemon.Info{
-		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.env.Self, Epoch: s.epoch, Sequence: s.sequence,
-		State: s.name(), EventsProcessed: s.stats.processed, EventsEmitted: s.stats.emitted, Errors: s.stats.errors,
-		Head: s.hash, Spawned: d.spawned, Limits: *d.Limits(), OwnLimits: d.OwnLimits(), MemoryBytes: s.memory,
-		StateBytes: s.stored, Senders: s.senders, Near: s.near(d.Limits()),
+		Name: d.name, Entity: d.id, Kind: d.kind, Node: d.env.Self, Epoch: s.Epoch, Sequence: s.Sequence,
+		State: s.Name(), EventsProcessed: s.Stats.Processed, EventsEmitted: s.Stats.Emitted, Errors: s.Stats.Errors,
+		Head: s.Hash, Spawned: d.spawned, Limits: *d.Limits(), OwnLimits: d.OwnLimits(), MemoryBytes: s.Memory,
+		StateBytes: s.Stored, Senders: s.Senders, Near: s.Near(d.Limits()),
 		Loss:    d.node.LossOf(d.id),
 		Waiting: daemon.Waiting{Events: d.waiting.Load(), Bytes: d.brought.Load(), Readers: d.readers.Load()},
 	}
-	if s.unstored != nil {
-		i.Unstored = s.unstored.Error()
+	if s.Unstored != nil {
+		i.Unstored = s.Unstored.Error()
 	}
-	if s.module != nil {
-		i.Module = fmt.Sprintf("%x", s.module)
+	if s.Module != nil {
+		i.Module = fmt.Sprintf("%x", s.Module)
 	}
-	if s.state == lifecycle.Running && d.Moves().IsMoving() {
+	if s.State == lifecycle.Running && d.Moves().IsMoving() {
 		i.State = lifecycle.Migrating.String()
 	}
 	var moved *daemon.MovedError
-	if errors.As(s.gone, &moved) {
+	if errors.As(s.Gone, &moved) {
 		i.Node, i.Epoch = moved.Node, moved.Epoch
 	}
-	if s.gone != nil {
-		i.Reason = s.gone.Error()
+	if s.Gone != nil {
+		i.Reason = s.Gone.Error()
 	} else if err := d.node.Permits.MayServe(d.id); err != nil {
 		i.State, i.Reason = daemon.HeldState, err.Error()
 	} else if err := d.node.Permits.MayRun(d.id); err != nil {
@@ -97,20 +98,20 @@ func (d *Daemon) Info() daemon.Info {
 
 // Show makes what the daemon is now what is shown of it. It needs d.mu.
 func (d *Daemon) Show() {
-	d.view.show(d.stands)
+	d.view.Show(d.stands)
 }
 
 // stands writes how the daemon stands to s, a field at a time: that is cheaper than a
 // copy. It needs d.mu.
-func (d *Daemon) stands(s *standing) {
-	s.state, s.epoch, s.sequence, s.hash = d.life.State(), d.epoch, d.chain.Sequence(), d.chain.HeadHash()
-	s.stats, s.module, s.gone, s.halted = d.stats, d.module, d.gone, d.halted()
-	s.stored, s.senders, s.unstored = d.saved.Bytes(), d.horizon.Senders(), d.unstored
-	s.memory, s.least = 0, 0
+func (d *Daemon) stands(s *shown.Standing) {
+	s.State, s.Epoch, s.Sequence, s.Hash = d.life.State(), d.epoch, d.chain.Sequence(), d.chain.HeadHash()
+	s.Stats, s.Module, s.Gone, s.Halted = d.stats, d.module, d.gone, d.halted()
+	s.Stored, s.Senders, s.Unstored = d.saved.Bytes(), d.horizon.Senders(), d.unstored
+	s.Memory, s.Least = 0, 0
 	if sizer, ok := d.daemon.(daemon.Sizer); ok && d.life.State().InMemory() {
-		s.memory = sizer.MemoryBytes()
+		s.Memory = sizer.MemoryBytes()
 	}
 	if m, ok := d.daemon.(*guest.Daemon); ok {
-		s.least = m.LeastMemory()
+		s.Least = m.LeastMemory()
 	}
 }

@@ -1,3 +1,5 @@
+// Package pending is what waits for a record to be durable: tickets of records, and events
+// whose answers wait for that.
 package pending
 
 import (

@@ -1,3 +1,5 @@
+// Package stored is what the store keeps of a daemon: its record and key, its state as a
+// snapshot and deltas, where a passive one stands, and where its history begins.
 package stored
 
 import (

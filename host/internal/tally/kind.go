@@ -1,3 +1,4 @@
+// Package tally counts what the daemons of a kind do.
 package tally
 
 import (

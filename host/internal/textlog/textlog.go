@@ -1,3 +1,4 @@
+// Package textlog keeps the last lines that a daemon logged.
 package textlog
 
 import (

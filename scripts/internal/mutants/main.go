@@ -62,7 +62,7 @@ var searched = []mutant{
 			{"host/settle.go", "rel.Sequence != d.Position().Head.Sequence || !bytes.Equal(rel.Head, head[:])", "bytes.Equal(nil, head[:])"},
 			{"host/migration/target/terms.go", "c.Head != head ||", "false ||"}}},
 	{"answer a repeat with nothing", "host/internal/engine/repeat.go",
-		"p.Result.Outputs, p.Err = f.outputs, f.err", "_ = f", nil},
+		"p.Result.Outputs, p.Err = f.Outputs, f.Err", "_ = f", nil},
 	{"leave no tombstone", "host/stop.go",
 		"if err := t.Bury(b, d.Entity()); err != nil {\n\t\treturn nil, err\n\t}\n\tif word", "if word", nil},
 }

@@ -1,4 +1,4 @@
-package engine
+package history
 
 import (
 	"time"
@@ -9,15 +9,15 @@ import (
 	"wasmhost.example/identity"
 )
 
-// FailedEvent is an event that the daemon failed on, as it is tried again.
-type FailedEvent struct {
+// Failed is an event that the daemon failed on, as it is tried again.
+type Failed struct {
 	daemon.Quarantined
 	Epoch uint64 // of the sender, where that is a daemon
 }
 
 // failedOf is the event of a failure, whose record has the index.
-func failedOf(index uint64, f *journal.Failure) FailedEvent {
-	q := FailedEvent{daemon.Quarantined{Index: index, Kind: f.Event, Sender: f.Sender, From: f.From, Number: f.Number, Time: time.Unix(0, f.Time),
+func failedOf(index uint64, f *journal.Failure) Failed {
+	q := Failed{daemon.Quarantined{Index: index, Kind: f.Event, Sender: f.Sender, From: f.From, Number: f.Number, Time: time.Unix(0, f.Time),
 		Channel: f.Channel, Payload: f.Payload, Fault: f.Fault()}, f.SenderEpoch}
 	switch {
 	case q.Kind >= daemon.EventTimer:
@@ -28,14 +28,14 @@ func failedOf(index uint64, f *journal.Failure) FailedEvent {
 	return q
 }
 
-// failedEvents returns the events on which a daemon failed, and that were neither tried again
+// FailedEvents returns the events on which a daemon failed, and that were neither tried again
 // nor given up, latest first. It reads so much of the history as repeats are looked for in.
-func failedEvents(st *store.Store, id identity.EntityID) ([]FailedEvent, error) {
-	var out []FailedEvent
+func FailedEvents(st *store.Store, id identity.EntityID) ([]Failed, error) {
+	var out []Failed
 	settled := make(map[uint64]bool)
 	depth := 0
 	err := st.ReadHistoryBackward(id, func(index uint64, b []byte) error {
-		if depth++; depth > recordedDepth {
+		if depth++; depth > Depth {
 			return store.ErrStop
 		}
 		rec, err := journal.Decode(b)

@@ -1,4 +1,6 @@
-package engine
+// Package history reads what the stored histories of daemons say: what became of an event,
+// on which events a daemon failed, what it put out, whence it came.
+package history
 
 import (
 	"wasmhost.example/host/chain"
@@ -15,25 +17,25 @@ type found struct {
 	Err     error
 }
 
-// repeated is what the last look-up of a repeated event taught: whoever repeats
+// Repeats is what the last look-up of a repeated event taught: whoever repeats
 // one event usually repeats the next, whose record then stands close behind. It is its
 // daemon's, under the daemon's lock.
-type repeated struct {
+type Repeats struct {
 	sender identity.EntityID
 	number uint64 // of an event of the sender
 	index  uint64 // of its record
 	unseen uint64 // the sender's events below this number are out of reach
 }
 
-// recordedDepth is how many records a repeated event is looked for in.
-const recordedDepth = 1 << 16
+// Depth is how many records a repeated event is looked for in.
+const Depth = 1 << 16
 
-// find returns what the daemon's history says of the event; nil where it says nothing, or
+// Find returns what the daemon's history says of the event; nil where it says nothing, or
 // where that lies too far back. highest is the highest number of the sender that the daemon
 // has seen.
-func (last *repeated) find(st *store.Store, id identity.EntityID, ev *daemon.Event, highest uint64) (*found, error) {
+func (last *Repeats) Find(st *store.Store, id identity.EntityID, ev *daemon.Event, highest uint64) (*found, error) {
 	if last.sender != ev.Sender {
-		*last = repeated{sender: ev.Sender, number: ^uint64(0)}
+		*last = Repeats{sender: ev.Sender, number: ^uint64(0)}
 	}
 	if ev.Number < last.unseen {
 		return nil, nil
@@ -54,17 +56,17 @@ func (last *repeated) find(st *store.Store, id identity.EntityID, ev *daemon.Eve
 	return l.found, err
 }
 
-// forgetBefore lets go of what is known of records before that of the index.
-func (last *repeated) forgetBefore(index uint64) {
+// ForgetBefore lets go of what is known of records before that of the index.
+func (last *Repeats) ForgetBefore(index uint64) {
 	if last.index < index {
-		*last = repeated{}
+		*last = Repeats{}
 	}
 }
 
 // lookup looks for an event, record by record.
 type lookup struct {
 	ev      *daemon.Event
-	last    *repeated
+	last    *Repeats
 	forward bool
 	depth   int
 
@@ -74,7 +76,7 @@ type lookup struct {
 
 // look looks at one record.
 func (l *lookup) look(index uint64, b []byte) error {
-	if l.depth++; l.depth > recordedDepth {
+	if l.depth++; l.depth > Depth {
 		return store.ErrStop
 	}
 	rec, err := journal.Decode(b)

@@ -1,4 +1,4 @@
-package engine
+package history
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"wasmhost.example/identity"
 )
 
-// pastOutputs hands on the outputs after the sequence that records before end
+// Outputs hands on the outputs after the sequence that records before end
 // hold, and returns the sequence of the last.
-func pastOutputs(ctx context.Context, st *store.Store, id identity.EntityID, sequence, end uint64, out chan<- chain.Output) (uint64, error) {
+func Outputs(ctx context.Context, st *store.Store, id identity.EntityID, sequence, end uint64, out chan<- chain.Output) (uint64, error) {
 	start := uint64(0)
 	if sequence > 0 {
 		err := st.ReadHistoryBackward(id, func(index uint64, b []byte) error {
@@ -57,9 +57,9 @@ func pastOutputs(ctx context.Context, st *store.Store, id identity.EntityID, seq
 	return sequence, err
 }
 
-// movedHere returns the checkpoint of the last move of the daemon to the node; nil where the
+// LastMove returns the checkpoint of the last move of the daemon to the node; nil where the
 // history has none.
-func movedHere(st *store.Store, id identity.EntityID, to identity.NodeID) (came *chain.Checkpoint, err error) {
+func LastMove(st *store.Store, id identity.EntityID, to identity.NodeID) (came *chain.Checkpoint, err error) {
 	err = st.ReadHistoryBackward(id, func(_ uint64, b []byte) error {
 		rec, err := journal.Decode(b)
 		if err != nil {
@@ -75,10 +75,10 @@ func movedHere(st *store.Store, id identity.EntityID, to identity.NodeID) (came 
 	return came, err
 }
 
-// dropFrom says in fact what of a daemon's history is dropped, from the record on: the last
+// Drop says in fact what of a daemon's history is dropped, from the record on: the last
 // output, and an epoch above all. What is dropped may be of higher epochs, and is known
 // elsewhere: what follows must not be taken for it.
-func dropFrom(st *store.Store, id identity.EntityID, from, end uint64, fact *chain.Mended) error {
+func Drop(st *store.Store, id identity.EntityID, from, end uint64, fact *chain.Mended) error {
 	epochs := st.ReadHistory(id, from, end, func(_ uint64, b []byte) error {
 		rec, err := journal.Decode(b)
 		if err != nil {
