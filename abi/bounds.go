@@ -134,6 +134,7 @@ func (p *parsed) name(r *reader) string {
 	if r.fail != nil {
 		return ""
 	}
+
 	p.shape.MostName = max(p.shape.MostName, int(n))
 	r.pos = at
 	return r.name()
@@ -158,5 +159,6 @@ func (s *Shape) holdBody(b *bodyShape, bytes, function int) *Refusal {
 			return fail
 		}
 	}
+
 	return nil
 }

@@ -20,9 +20,11 @@ func (m *meter) addChunked() {
 	if m.survey.fills {
 		m.addPieces(chunked{op: opMemoryFill})
 	}
+
 	if m.survey.copies {
 		m.addPieces(chunked{op: opMemoryCopy})
 	}
+
 	for _, s := range slices.Sorted(maps.Keys(m.survey.inits)) {
 		if int64(s) < int64(len(m.p.data)) && m.p.data[s].passive && len(m.p.data[s].bytes) > BulkPiece {
 			m.addPieces(chunked{op: opMemoryInit, segment: s})
@@ -49,6 +51,7 @@ func (m *meter) addPieces(c chunked) {
 		constant(BulkPiece)
 		b = append(b, op, 0x21, local)
 	}
+
 	const add, sub = 0x6a, 0x6b
 	do := func() {
 		b = append(appendU32(append(b, 0xfc), c.op&0xffff), 0)
@@ -59,6 +62,7 @@ func (m *meter) addPieces(c chunked) {
 			b = append(b, 0)
 		}
 	}
+
 	whole := func() { get(d); get(s); get(n); do() }
 	outside := func(local byte, size ...byte) { // if local + n > size: all at once, which traps
 		get(local)
@@ -68,6 +72,7 @@ func (m *meter) addPieces(c chunked) {
 		whole()
 		b = append(b, opReturn, opEnd)
 	}
+
 	pieces := func(piece func()) { // while n > BulkPiece
 		b = append(b, opLoop, 0x40)
 		get(n)
@@ -76,6 +81,7 @@ func (m *meter) addPieces(c chunked) {
 		piece()
 		b = append(appendU32(append(b, opCall), m.out), opBr, 1, opEnd, opEnd)
 	}
+
 	forward := func() {
 		pieces(func() {
 			get(d)
@@ -86,13 +92,16 @@ func (m *meter) addPieces(c chunked) {
 			if c.op != opMemoryFill {
 				step(s, add)
 			}
+
 			step(n, sub)
 		})
 	}
+
 	b = append(appendU32(append(b, opGlobalGet), uint32(m.fuel)), 0x42, 0, 0x53, 0x04, 0x40) // i64.const 0; i64.lt_s; if
 	b = append(appendU32(append(b, opCall), m.out), opEnd)
 	memory := []byte{0x3f, 0, 0xad, 0x42, 16, 0x86} // memory.size; i64.extend_i32_u; i64.const 16; i64.shl
 	outside(d, memory...)
+
 	switch c.op {
 	case opMemoryFill:
 		forward()
@@ -113,11 +122,14 @@ func (m *meter) addPieces(c chunked) {
 				get(n)
 				b = append(b, add)
 			}
+
 			constant(BulkPiece)
 			do()
 		})
+
 		b = append(b, opEnd)
 	}
+
 	whole()
 	typ := m.piecesType()
 	m.accessors = append(m.accessors, accessor{typ: typ, body: append(b, opEnd)})
@@ -134,6 +146,7 @@ func (f *function) inPieces(in instr, raw []byte) {
 		f.out = append(f.out, raw...)
 		return
 	}
+
 	f.payBulk()
 	f.emit(0x22, f.left)
 	f.emit(opGlobalSet, uint32(f.m.fuel))

@@ -68,6 +68,7 @@ func Adapt(wasm []byte, convention, call string) ([]byte, error) {
 	if !slices.Contains(Conventions, convention) {
 		return nil, fmt.Errorf("%w: there is no convention %q, but %s", ErrConvention, convention, strings.Join(Conventions, " and "))
 	}
+
 	p, refusal := parse(wasm)
 	switch {
 	case refusal != nil:
@@ -77,6 +78,7 @@ func Adapt(wasm []byte, convention, call string) ([]byte, error) {
 	case p.exportSignature(ExportMarker) != "":
 		return nil, fmt.Errorf("%w: it follows the contract of wasmhost, and needs none", ErrConvention)
 	}
+
 	if convention == ConventionCommand {
 		if call != "" && call != ExportStart {
 			return nil, fmt.Errorf("%w: a WASI program is run by %s, not %q", ErrConvention, ExportStart, call)
@@ -88,9 +90,11 @@ func Adapt(wasm []byte, convention, call string) ([]byte, error) {
 			return nil, err
 		}
 	}
+
 	if len(call) > 255 {
 		return nil, fmt.Errorf("%w: a function's name of %d bytes", ErrConvention, len(call))
 	}
+
 	body := appendName(appendName(appendName(nil, foreignSection), convention), call)
 	return append(appendU32(append(slices.Clip(slices.Clone(wasm)), 0), uint32(len(body))), body...), nil
 }
@@ -103,12 +107,14 @@ func (p *parsed) onlyCall() (string, error) {
 			names = append(names, e.name)
 		}
 	}
+
 	switch len(names) {
 	case 0:
 		return "", fmt.Errorf("%w: no export takes an event, as func() -> i32", ErrConvention)
 	case 1:
 		return names[0], nil
 	}
+
 	return "", fmt.Errorf("%w: several exports can take events, name one: %s", ErrConvention, strings.Join(names, ", "))
 }
 
@@ -147,15 +153,18 @@ func (rep *Report) checkForeign(p *parsed) {
 	if f.Convention == ConventionCommand {
 		want, rep.State = ":", StateStateless
 	}
+
 	if !rep.exports(ExportMemory) {
 		rep.problem(RefusedMissing, `the module does not export "memory"`, "build it as "+f.Convention+" modules are")
 	}
+
 	switch got := p.exportSignature(f.Call); {
 	case got == "":
 		rep.problem(RefusedMissing, fmt.Sprintf("the module does not export a function %q", f.Call), "name one that it exports, with --call, or build it as "+f.Convention+" modules are")
 	case got != want:
 		rep.problem(RefusedSignature, fmt.Sprintf("export %q is %s, not %s", f.Call, describe(0, got), describe(0, want)), "name another with --call")
 	}
+
 	if rep.exports(ExportMarker) {
 		rep.problem(RefusedMissing, "the module follows the contract of wasmhost and says that it follows "+f.Convention, "push the module as it was built, without --abi")
 	}

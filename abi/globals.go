@@ -17,6 +17,7 @@ func (m *meter) addGlobals() {
 		m.added = append(m.added, addedGlobal{encoded})
 		return m.fuel + meterGlobals - 1 + len(m.added)
 	}
+
 	flags := func(segments map[uint32]bool) map[uint32]int {
 		out := make(map[uint32]int, len(segments))
 		for _, s := range slices.Sorted(maps.Keys(segments)) {
@@ -24,16 +25,19 @@ func (m *meter) addGlobals() {
 		}
 		return out
 	}
+
 	m.dataFlags, m.elemFlags = flags(m.survey.droppedData), flags(m.survey.droppedElems)
 	m.vectors = make(map[uint32]int)
 	for i, g := range m.p.globals {
 		if g.vector == nil || !g.mutable || g.exported {
 			continue
 		}
+
 		half := func(b []byte) int {
 			init := appendS64([]byte{typeI64, 1, 0x42}, int64(binary.LittleEndian.Uint64(b)))
 			return add(append(init, 0x0b)...)
 		}
+
 		m.vectors[uint32(i)] = half(g.vector[:8])
 		half(g.vector[8:])
 	}
@@ -46,6 +50,7 @@ func (f *function) vectorGlobal(in instr) bool {
 	if !split {
 		return false
 	}
+
 	const replaceLane, extractLane, splat = 30, 29, 18 // of i64x2
 	if in.op == opGlobalGet {
 		f.emit(opGlobalGet, uint32(low))
@@ -54,6 +59,7 @@ func (f *function) vectorGlobal(in instr) bool {
 		f.out = append(f.out, 0xfd, replaceLane, 1)
 		return true
 	}
+
 	f.emit(0x22, f.vector) // local.tee
 	f.out = append(f.out, 0xfd, extractLane, 0)
 	f.emit(opGlobalSet, uint32(low))

@@ -84,6 +84,7 @@ func Inspect(wasm []byte, lim Limits) (*Report, error) {
 			"strip debug sections and optimise for size, or raise the limit")
 		return rep, rep.Problems[0]
 	}
+
 	p := &parsed{bounded: lim.Shape}
 	refusal := p.parse(wasm)
 	rep.fill(p)
@@ -91,11 +92,13 @@ func Inspect(wasm []byte, lim Limits) (*Report, error) {
 		rep.Problems = append(rep.Problems, refusal)
 		return rep, refusal
 	}
+
 	if rep.Foreign = p.foreign; rep.Foreign == nil {
 		rep.checkExports(p)
 	} else {
 		rep.checkForeign(p)
 	}
+
 	rep.checkImports(p)
 	rep.checkMemory(p, lim)
 	rep.checkGlobals(p)
@@ -103,12 +106,14 @@ func Inspect(wasm []byte, lim Limits) (*Report, error) {
 	if len(rep.Problems) > 0 {
 		return rep, rep.Problems[0]
 	}
+
 	s := p.survey(p.bodies(wasm))
 	rep.shape = p.shape
 	if s.fail != nil && lim.Shape && s.fail.isShape() {
 		rep.Problems = append(rep.Problems, s.fail)
 		return rep, s.fail
 	}
+
 	rep.describeCapture(p, s)
 	return rep, nil
 }
@@ -125,26 +130,32 @@ func (rep *Report) fill(p *parsed) {
 		if int(e.kind) < len(exportKinds) {
 			x.Kind = exportKinds[e.kind]
 		}
+
 		if e.kind == 0 {
 			x.Signature, _ = p.funcSignature(e.idx)
 		}
+
 		rep.Exports = append(rep.Exports, x)
 	}
+
 	rep.Imports = append(rep.Imports, p.imports...)
 	rep.Functions, rep.CustomSecs = p.code, p.customs
 	if len(p.memories) > 0 {
 		m := p.memories[0]
 		rep.Memory = Memory{Min: m.min, Max: m.max, HasMax: m.hasMax}
 	}
+
 	for _, g := range p.globals {
 		if g.mutable {
 			rep.Globals++
 		}
 	}
+
 	rep.ABI = 0
 	if rep.exports(ExportMarker) {
 		rep.ABI = Version
 	}
+
 	rep.HasInit, rep.HasQuery, rep.Reactor = rep.exports(ExportInit), rep.exports(ExportQuery), rep.exports(ExportInitialize)
 	switch {
 	case rep.exports(ExportSnapshot) && rep.exports(ExportRestore):
@@ -154,18 +165,21 @@ func (rep *Report) fill(p *parsed) {
 	default:
 		rep.State = StateMemory
 	}
+
 	for _, t := range p.types {
 		if _, results, ok := strings.Cut(t, ":"); ok && len(results) > 1 {
 			rep.Features = append(rep.Features, "multi-value")
 			break
 		}
 	}
+
 	for _, t := range p.types {
 		if strings.ContainsRune(t, 'v') {
 			rep.Features = append(rep.Features, "simd")
 			break
 		}
 	}
+
 	if p.hasStart {
 		rep.Features = append(rep.Features, "start-function")
 	}
@@ -193,37 +207,45 @@ func (rep *Report) checkExports(p *parsed) {
 			rep.problem(RefusedReservedName, fmt.Sprintf("the module exports %q", e.Name), "rename it: names in "+globalPrefix+"* are the host's")
 		}
 	}
+
 	if rep.ABI == 0 && rep.exports("_start") {
 		rep.problem(RefusedMissing, "the module is a program (it exports _start), not a daemon",
 			"push it as one that is run anew for each event: --abi wasi-command; or build it as a library (a WASI reactor, a cdylib) that exports "+strings.Join(RequiredExports, ", ")+"; "+seeSpec)
 		return
 	}
+
 	if rep.ABI == 0 && slices.ContainsFunc(p.imports, func(im Import) bool { return im.Module == ExtismModule }) {
 		rep.problem(RefusedMissing, "the module is an Extism plug-in, which knows nothing of the contract", "push it as one: --abi extism, and --call NAME where it has several functions")
 		return
 	}
+
 	for _, name := range RequiredExports {
 		if !rep.exports(name) {
 			rep.problem(RefusedMissing, fmt.Sprintf("the module does not export %q", name), seeSpec)
 		}
 	}
+
 	for _, e := range p.exports {
 		want, known := exportSignatures[e.name]
 		if e.name == ExportMemory && e.kind != 2 {
 			rep.problem(RefusedSignature, `the export "memory" is no memory`, seeSpec)
 		}
+
 		if !known {
 			continue
 		}
+
 		got, _ := p.funcSignature(e.idx)
 		if e.kind != 0 || got != want {
 			rep.problem(RefusedSignature, fmt.Sprintf("export %q is %s, not %s", e.name, describe(e.kind, got), describe(0, want)), seeSpec)
 		}
 	}
+
 	snap, rest := rep.exports(ExportSnapshot), rep.exports(ExportRestore)
 	if snap != rest {
 		rep.problem(RefusedHalfHooks, "the module exports only one of "+ExportSnapshot+" and "+ExportRestore, "export both, or neither")
 	}
+
 	if (snap || rest) && rep.exports(ExportStateless) {
 		rep.problem(RefusedBothStates, "the module says that it is stateless, and exports snapshot hooks", "export either, not both")
 	}
@@ -237,6 +259,7 @@ func describe(kind byte, sig string) string {
 		}
 		return "of an unknown kind"
 	}
+
 	params, results, _ := strings.Cut(sig, ":")
 	names := map[rune]string{'i': "i32", 'I': "i64", 'f': "f32", 'F': "f64", 'v': "v128", 'r': "ref"}
 	list := func(s string) string {
@@ -246,6 +269,7 @@ func describe(kind byte, sig string) string {
 		}
 		return "(" + strings.Join(out, ", ") + ")"
 	}
+
 	return "func" + list(params) + " -> " + list(results)
 }
 
@@ -306,6 +330,7 @@ func (rep *Report) checkMemory(p *parsed, lim Limits) {
 		if m.flags&2 != 0 {
 			rep.problem(RefusedFeature, "the memory is shared", "build without threads")
 		}
+
 		if lim.MemoryPages > 0 && m.min > lim.MemoryPages {
 			rep.problem(RefusedMemory, fmt.Sprintf("the module needs %d pages of memory at start, the limit is %d", m.min, lim.MemoryPages),
 				"give it a smaller stack or smaller static data, or raise the memory limit")
@@ -319,10 +344,12 @@ func (rep *Report) checkGlobals(p *parsed) {
 		if !g.mutable || g.imported || l != 'v' && l != 'r' || l == 'v' && g.vector != nil && !g.exported {
 			continue
 		}
+
 		what := "of a reference type"
 		if l == 'v' {
 			what = "an exported vector"
 		}
+
 		rep.problem(RefusedFeature, fmt.Sprintf("mutable global %d is %s, which cannot be captured or put back after a failed event", i, what),
 			"keep the value in memory instead, or do not export it")
 	}
@@ -361,6 +388,7 @@ func (rep *Report) describeCapture(p *parsed, s *survey) {
 		add("nothing: the module says that it keeps nothing between events")
 		return
 	}
+
 	add("memory: the 4 KiB blocks that differ from what the module begins as")
 	exported, hidden, vectors := 0, 0, 0
 	for _, g := range p.globals {
@@ -374,21 +402,27 @@ func (rep *Report) describeCapture(p *parsed, s *survey) {
 			hidden++
 		}
 	}
+
 	if exported+hidden > 0 {
 		add("mutable globals: %d, of which %d are not exported", exported+hidden, hidden)
 	}
+
 	if vectors > 0 {
 		add("vector globals: %d, as two integers each", vectors)
 	}
+
 	if s.tables {
 		add("tables: %d, which the module changes: element by element, at each change of daemon", len(p.tables))
 	}
+
 	if n := len(s.droppedData) + len(s.droppedElems); n > 0 {
 		add("segments that the module drops: %d, by a flag each", n)
 	}
+
 	if rep.Foreign != nil {
 		add("variables: up to %d bytes of names and values, in order of the names", MaxVariables)
 	}
+
 	if rep.State == StateHooks {
 		add("hooks: wasmhost_snapshot and wasmhost_restore carry the state to other versions of the module (wasmhost upgrade)")
 	}

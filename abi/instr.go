@@ -54,6 +54,7 @@ func (r *reader) instr(b *bounds) instr {
 		for n := r.count(); n >= 0 && r.fail == nil; n-- { // and the default
 			r.index("label", b.labels)
 		}
+
 	case op == opCall, op == opRefFunc:
 		in.index = r.index("function", b.funcs)
 	case op == opCallInd:
@@ -89,6 +90,7 @@ func (r *reader) instr(b *bounds) instr {
 	default:
 		r.unknown(op)
 	}
+
 	return in
 }
 
@@ -124,6 +126,7 @@ func (r *reader) unknown(op uint32) {
 	if r.fail != nil {
 		return
 	}
+
 	feature, mend := "an unknown instruction", "build for WebAssembly 2.0"
 	switch {
 	case op == 0x12 || op == 0x13:
@@ -139,6 +142,7 @@ func (r *reader) unknown(op uint32) {
 	case op>>16 == 0xfd:
 		feature, mend = "relaxed SIMD", "build without the relaxed-simd feature"
 	}
+
 	r.refuse(RefusedFeature, "instruction 0x%x at offset %d: %s", op, r.pos-1, feature)
 	r.fail.Mend = mend
 }

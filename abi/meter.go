@@ -44,18 +44,21 @@ func newMeter(p *parsed, s *survey, capture bool) *meter {
 			m.out++
 		}
 	}
+
 	m.addGlobals()
 	m.functions = m.functionTable()
 	for _, t := range p.funcs[m.out:] {
 		if int64(t) >= int64(len(p.types)) {
 			continue // code refuses it
 		}
+
 		results := p.results[t]
 		if _, known := m.blockIndex[string(results)]; len(results) > 1 && !known {
 			m.blockIndex[string(results)] = int32(m.types + 1 + len(m.blockTypes))
 			m.blockTypes = append(m.blockTypes, append(appendU32([]byte{0x60, 0}, uint32(len(results))), results...))
 		}
 	}
+
 	m.addAccessors()
 	m.addChunked()
 	return m
@@ -72,6 +75,7 @@ func (m *meter) code(r *reader) []byte {
 		r.refuse(RefusedInvalid, "%d function bodies of %d", len(m.survey.functions), n)
 		return nil
 	}
+
 	out := appendU32(make([]byte, 0, len(r.b)*3/2), uint32(n+len(m.accessors)))
 	f := &function{m: m}
 	for i := range n {
@@ -79,19 +83,23 @@ func (m *meter) code(r *reader) []byte {
 		if r.fail != nil {
 			return nil
 		}
+
 		t := m.p.funcs[int(m.out)+i]
 		if int64(t) >= int64(m.types) {
 			r.refuse(RefusedInvalid, "function %d has type %d of %d", i, t, m.types)
 			return nil
 		}
+
 		f.rewrite(&reader{b: body}, t, m.survey.functions[i])
 		if f.r.fail != nil {
 			r.fail = f.r.fail
 			r.fail.Found = fmt.Sprintf("%s, in the body of function %d", r.fail.Found, int(m.out)+i)
 			return nil
 		}
+
 		out = append(appendU32(out, uint32(len(f.out))), f.out...)
 	}
+
 	for _, a := range m.accessors {
 		out = append(appendU32(out, uint32(len(a.body))), a.body...)
 	}
@@ -139,9 +147,11 @@ func (f *function) rewrite(r *reader, typ uint32, uses usage) {
 	if r.fail != nil {
 		return
 	}
+
 	f.declare(r.b[:body], locals)
 	weight := 1 + locals/localsWeight
 	f.take(f.head())
+
 	if f.uses&usesCalls != 0 {
 		f.deeper(-int32(weight))
 		f.emit(0x23, uint32(f.m.fuel+1))                 // global.get depth
@@ -151,6 +161,7 @@ func (f *function) rewrite(r *reader, typ uint32, uses usage) {
 		f.out = append(f.out, opBlock)
 		f.out = append(f.out, f.blockType(typ)...)
 	}
+
 	f.body(bounds{funcs: uint32(len(f.m.p.funcs)), types: uint32(f.m.types), locals: locals, globals: uint32(len(f.m.p.globals))})
 	if f.uses&usesCalls != 0 {
 		if f.since >= paceAtEnd {
@@ -159,6 +170,7 @@ func (f *function) rewrite(r *reader, typ uint32, uses usage) {
 		f.deeper(int32(weight))
 		f.out = append(f.out, opEnd)
 	}
+
 	for _, h := range f.heads {
 		for k := range 4 {
 			f.out[h.patch+k] = byte(h.cost>>(7*k)) | 0x80
@@ -175,6 +187,7 @@ func (f *function) locals(params int) uint32 {
 		n += uint64(f.r.u32())
 		f.r.byte()
 	})
+
 	const most = 50_000 // what the engine allows
 	if n > most {
 		f.r.refuse(RefusedInvalid, "%d locals, at most %d", n, most)
@@ -193,10 +206,12 @@ func (f *function) declare(old []byte, next uint32) {
 		f.count = next
 		next += uint32(n)
 	}
+
 	if f.uses&usesVectors != 0 && len(f.m.vectors) > 0 {
 		added = append(added, 1, typeV128)
 		f.vector = next
 	}
+
 	r := &reader{b: old}
 	f.out = append(appendU32(f.out, r.u32()+uint32(len(added)/2)), old[r.pos:]...)
 	f.out = append(f.out, added...)
@@ -207,6 +222,7 @@ func (f *function) body(b bounds) {
 	r := f.r
 	f.blocks = append(f.blocks, block{op: opBlock})
 	at := 0 // the head that pays
+
 	for r.fail == nil && len(f.blocks) > 0 {
 		start := r.pos
 		b.labels = uint32(len(f.blocks))
@@ -214,9 +230,11 @@ func (f *function) body(b bounds) {
 		if r.fail != nil {
 			return
 		}
+
 		if in.op > opIf || in.op == 0 {
 			f.heads[at].cost++
 		}
+
 		f.walk(in)
 		switch in.op {
 		case opLoop:
@@ -225,6 +243,7 @@ func (f *function) body(b bounds) {
 			at = f.head()
 			f.take(at)
 			continue
+
 		case opBlock, opIf:
 			f.blocks = append(f.blocks, block{around: at, op: in.op, began: f.since})
 		case opEnd:
@@ -237,6 +256,7 @@ func (f *function) body(b bounds) {
 				f.emit(0x24, uint32(f.m.fuel)) // looked at with the next: as many blocks more would make compiling dear
 				continue
 			}
+
 		case opElse:
 			at = f.blocks[len(f.blocks)-1].around
 		case opBrTable:
@@ -246,6 +266,7 @@ func (f *function) body(b bounds) {
 				f.emit(byte(in.op), f.m.shift(in.index))
 			}
 			continue
+
 		case opCall:
 			f.emit(byte(in.op), f.m.shift(in.index))
 			continue
@@ -254,6 +275,7 @@ func (f *function) body(b bounds) {
 				f.emit(opBr, uint32(len(f.blocks)-1))
 				continue
 			}
+
 		case opTableCopy, opTableGrow, opTableFill:
 			f.takeBulk()
 		case opMemoryCopy, opMemoryFill:
@@ -264,6 +286,7 @@ func (f *function) body(b bounds) {
 				f.inPieces(in, r.b[start:r.pos])
 			}
 			continue
+
 		case opMemoryGrow:
 			f.grow(r.b[start:r.pos])
 			continue
@@ -271,13 +294,16 @@ func (f *function) body(b bounds) {
 			if f.drop(in) {
 				continue
 			}
+
 		case opGlobalGet, opGlobalSet:
 			if f.vectorGlobal(in) {
 				continue
 			}
 		}
+
 		f.out = append(f.out, r.b[start:r.pos]...)
 	}
+
 	if r.fail == nil && r.left() > 0 {
 		r.refuse(RefusedInvalid, "instructions after the end of a function")
 	}

@@ -21,6 +21,7 @@ func (f *function) walk(in instr) {
 	if f.since >= paceInBody && in.op != opElse && in.op != opEnd || f.since >= paceBeforeLoop && in.op == opLoop {
 		f.pace()
 	}
+
 	switch in.op {
 	case opElse:
 		b := &f.blocks[len(f.blocks)-1]
@@ -30,6 +31,7 @@ func (f *function) walk(in instr) {
 		if f.since = max(f.since, b.since); b.op == opIf {
 			f.since = max(f.since, b.began)
 		}
+
 	case opBrIf:
 		f.leads(in.index)
 	case opBr:

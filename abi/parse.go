@@ -88,6 +88,7 @@ func (p *parsed) parse(wasm []byte) *Refusal {
 	if r := preamble(wasm); r != nil {
 		return r
 	}
+
 	r := &reader{b: wasm, pos: 8}
 	last := -1
 	for r.fail == nil && r.left() > 0 {
@@ -99,6 +100,7 @@ func (p *parsed) parse(wasm []byte) *Refusal {
 		if r.fail != nil {
 			break
 		}
+
 		s.end = r.pos
 		if id != 0 {
 			o := order(id)
@@ -110,8 +112,10 @@ func (p *parsed) parse(wasm []byte) *Refusal {
 				r.refuse(RefusedMalformed, "section %d at offset %d is out of order", id, s.start)
 				break
 			}
+
 			last = o
 		}
+
 		s.id = id
 		if id == 0 {
 			p.shape.Customs++
@@ -119,14 +123,17 @@ func (p *parsed) parse(wasm []byte) *Refusal {
 				break
 			}
 		}
+
 		p.sections = append(p.sections, s)
 		sub := &reader{b: wasm[:s.end], pos: s.body}
 		p.section(id, sub)
 		if sub.fail == nil && id >= 1 && id != 10 && id != 12 && sub.left() != 0 {
 			sub.refuse(RefusedMalformed, "section %d at offset %d has bytes to spare", id, s.start)
 		}
+
 		r.fail = sub.fail
 	}
+
 	s := &p.shape
 	s.Types, s.Imports, s.Functions, s.Tables, s.Globals = len(p.types), len(p.imports), len(p.funcs), len(p.tables), len(p.globals)
 	s.Exports, s.Elements, s.Data = len(p.exports), len(p.elements), len(p.data)
@@ -146,12 +153,14 @@ func preamble(wasm []byte) *Refusal {
 			return &Refusal{RefusedNotWasm, "the file is Wasm text, not Wasm binary", "assemble it with wat2wasm first"}
 		}
 		return &Refusal{RefusedNotWasm, "the file does not begin with the Wasm magic number", "upload a .wasm file"}
+
 	case wasm[6] == 1 && wasm[7] == 0:
 		return &Refusal{RefusedComponent, "the file is a component (WASI preview 2), not a core module",
 			"build a core module: target wasm32-unknown-unknown or wasm32-wasip1, without the componentize step"}
 	case !bytes.Equal(wasm[4:8], []byte{1, 0, 0, 0}):
 		return &Refusal{RefusedMalformed, "the file has an unknown Wasm version", "build for version 1 of the binary format"}
 	}
+
 	return nil
 }
 
@@ -167,11 +176,13 @@ func (p *parsed) section(id byte, r *reader) {
 		if p.customs = append(p.customs, name); name == foreignSection {
 			p.readConvention(r)
 		}
+
 	case 1:
 		p.each(r, boundTypes, 0, func() {
 			sig, params, results := p.funcType(r)
 			p.types, p.params, p.results = append(p.types, sig), append(p.params, params), append(p.results, results)
 		})
+
 	case 2:
 		p.each(r, boundImports, 0, func() { p.readImport(r) })
 	case 3:
@@ -184,6 +195,7 @@ func (p *parsed) section(id byte, r *reader) {
 			p.shape.MostTable = max(p.shape.MostTable, int(t.min))
 			p.tables = append(p.tables, t)
 		})
+
 	case 5:
 		r.each(func() { p.memories = append(p.memories, r.limits()) })
 	case 6:
@@ -196,17 +208,21 @@ func (p *parsed) section(id byte, r *reader) {
 			}
 			p.globals = append(p.globals, g)
 		})
+
 	case 7:
 		p.each(r, boundExports, 0, func() {
 			e := export{name: p.name(r), kind: r.byte(), idx: r.u32()}
 			if e.kind == 3 && int64(e.idx) < int64(len(p.globals)) {
 				p.globals[e.idx].exported = true
 			}
+
 			if e.kind == 0 {
 				p.declare(e.idx)
 			}
+
 			p.exports = append(p.exports, e)
 		})
+
 	case 8:
 		p.hasStart, p.start = true, r.u32()
 	case 9:
@@ -257,20 +273,25 @@ func (p *parsed) readImport(r *reader) {
 			r.refuse(RefusedMalformed, "import %s.%s has type %d of %d", im.Module, im.Name, t, len(p.types))
 			return
 		}
+
 		if r.fail == nil {
 			im.Signature = p.types[t]
 		}
+
 		p.funcs = append(p.funcs, t)
+
 	case 1:
 		im.Kind = "table"
 		t := table{kind: r.byte(), limits: r.limits()}
 		t.imported = true
 		p.tables = append(p.tables, t)
+
 	case 2:
 		im.Kind = "memory"
 		l := r.limits()
 		l.imported = true
 		p.memories = append(p.memories, l)
+
 	case 3:
 		im.Kind = "global"
 		p.globals = append(p.globals, global{kind: r.byte(), mutable: r.byte() == 1, imported: true})
@@ -278,6 +299,7 @@ func (p *parsed) readImport(r *reader) {
 		r.refuse(RefusedFeature, "import %s.%s is of kind %d", im.Module, im.Name, kind)
 		return
 	}
+
 	p.imports = append(p.imports, im)
 }
 
@@ -288,6 +310,7 @@ func (p *parsed) readElements(r *reader) {
 		r.refuse(RefusedMalformed, "an element segment with flags %d", flags)
 		return
 	}
+
 	e.passive = flags&1 != 0
 	if !e.passive {
 		if flags&2 != 0 {
@@ -295,11 +318,13 @@ func (p *parsed) readElements(r *reader) {
 		}
 		r.constExpr()
 	}
+
 	if flags&3 != 0 { // an element kind, or a reference type
 		if kind := r.byte(); flags&4 != 0 {
 			e.kind = kind
 		}
 	}
+
 	p.each(r, boundItems, p.shape.Items, func() {
 		p.shape.Items++
 		if flags&4 != 0 {
@@ -308,6 +333,7 @@ func (p *parsed) readElements(r *reader) {
 			p.declare(r.u32())
 		}
 	})
+
 	p.elements = append(p.elements, e)
 }
 
@@ -320,16 +346,19 @@ func (p *parsed) readData(r *reader) {
 		if flags == 2 {
 			d.memory = r.u32()
 		}
+
 		start := r.pos
 		r.constExpr()
 		if expr := r.b[start:r.pos]; len(expr) > 2 && expr[0] == 0x41 {
 			c := &reader{b: expr, pos: 1}
 			d.offset, d.constant = uint32(c.s32()), c.left() == 1
 		}
+
 	default:
 		r.refuse(RefusedMalformed, "a data segment with flags %d", flags)
 		return
 	}
+
 	d.bytes = r.bytes(r.u32())
 	p.data = append(p.data, d)
 }
@@ -343,6 +372,7 @@ func (r *reader) limits() limits {
 		}
 		return l
 	}
+
 	l.min = r.u32()
 	if l.hasMax = l.flags&1 != 0; l.hasMax {
 		l.max = r.u32()
@@ -356,6 +386,7 @@ func (p *parsed) funcType(r *reader) (signature string, params, results []byte) 
 		r.refuse(RefusedFeature, "a type of form 0x%02x (garbage-collected types)", f)
 		return "", nil, nil
 	}
+
 	var sig strings.Builder
 	n := r.count()
 	p.hold(r, boundParams, n)
@@ -363,6 +394,7 @@ func (p *parsed) funcType(r *reader) (signature string, params, results []byte) 
 	for _, t := range params {
 		sig.WriteByte(letter(t))
 	}
+
 	sig.WriteByte(':')
 	n = r.count()
 	p.hold(r, boundResults, n)
@@ -370,6 +402,7 @@ func (p *parsed) funcType(r *reader) (signature string, params, results []byte) 
 	for _, t := range results {
 		sig.WriteByte(letter(t))
 	}
+
 	p.shape.MostParams, p.shape.MostResults = max(p.shape.MostParams, len(params)), max(p.shape.MostResults, len(results))
 	return sig.String(), params, results
 }

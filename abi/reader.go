@@ -18,10 +18,12 @@ func (r *reader) refuse(code, format string, args ...any) {
 	if r.fail != nil {
 		return
 	}
+
 	mend := "build the module again; this file is damaged or was made by a broken tool"
 	if code == RefusedTruncated {
 		mend = "copy or download the file again; its end is missing"
 	}
+
 	r.fail = &Refusal{Code: code, Found: fmt.Sprintf(format, args...), Mend: mend}
 	r.pos = len(r.b)
 }
@@ -59,6 +61,7 @@ func (r *reader) u32() uint32 {
 			return uint32(v)
 		}
 	}
+
 	r.refuse(RefusedMalformed, "a number at offset %d has more than 32 bits", r.pos)
 	return 0
 }
@@ -76,6 +79,7 @@ func (r *reader) s32() int32 {
 			return int32(v)
 		}
 	}
+
 	r.refuse(RefusedMalformed, "a number at offset %d has more than 32 bits", r.pos)
 	return 0
 }
@@ -132,6 +136,7 @@ func (r *reader) constExpr() {
 				r.refuse(RefusedMalformed, "a vector instruction in an initialiser at offset %d", r.pos)
 			}
 			r.bytes(16)
+
 		default:
 			if r.fail == nil {
 				r.refuse(RefusedFeature, "instruction 0x%02x in an initialiser at offset %d", op, r.pos-1)

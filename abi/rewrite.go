@@ -94,25 +94,30 @@ func Rewrite(wasm []byte, o Options) (*Rewritten, error) {
 	if refusal != nil {
 		return nil, refusal
 	}
+
 	m := newMeter(p, p.survey(p.bodies(wasm)), o.Capture)
 	out := &Rewritten{Functions: len(p.funcs), imported: m.out}
 	for i := range p.results {
 		out.Types = append(out.Types, Type{Params: bytes.Clone(p.params[i]), Results: bytes.Clone(p.results[i])})
 	}
+
 	if o.Capture {
 		if refusal := out.image(p); refusal != nil {
 			return nil, refusal
 		}
 		out.Tables = m.changedTables()
 	}
+
 	b := make([]byte, 0, len(wasm)+len(wasm)/2+256)
 	b = append(b, wasm[:8]...)
 	done := byte(0) // the last section written, by its order
+
 	for _, s := range p.sections {
 		if s.id != 0 {
 			b = m.missing(b, done, byte(order(s.id)))
 			done = byte(order(s.id)) + 1
 		}
+
 		body, keep := m.section(s, wasm[s.body:s.end])
 		if m.fail != nil {
 			return nil, m.fail
@@ -121,6 +126,7 @@ func Rewrite(wasm []byte, o Options) (*Rewritten, error) {
 			b = appendSection(b, s.id, body)
 		}
 	}
+
 	out.Wasm = m.missing(b, done, byte(order(11))+1)
 	out.Globals = m.exported
 	return out, nil
@@ -155,21 +161,25 @@ func (m *meter) section(s section, body []byte) ([]byte, bool) {
 			return nil, false // its offsets into the code are no longer right
 		}
 		return body, true
+
 	case 1:
 		out = m.appended(r, 1+len(m.blockTypes))
 		out = append(out, 0x60, 0, 0) // func(): OutOfFuel
 		for _, t := range m.blockTypes {
 			out = append(out, t...)
 		}
+
 	case 2:
 		out = m.appended(r, 1)
 		out = appendName(appendName(out, MeterModule), OutOfFuel)
 		out = appendU32(append(out, 0), uint32(m.types))
+
 	case 3:
 		out = m.appended(r, len(m.accessors))
 		for _, a := range m.accessors {
 			out = appendU32(out, a.typ)
 		}
+
 	case 4:
 		out = m.tables(r)
 	case 5:
@@ -181,12 +191,14 @@ func (m *meter) section(s section, body []byte) ([]byte, bool) {
 			out = append(out, r.byte(), r.byte())
 			out = m.constExpr(r, out)
 		}
+
 		out = append(out, typeI64, 1, 0x42, 0, 0x0b)                                           // (mut i64) 0: the first check asks
 		out = append(append(append(out, typeI32, 1, 0x41), appendS32(nil, MaxDepth)...), 0x0b) // (mut i32)
 		out = append(out, typeI32, 1, 0x41, 0, 0x0b)                                           // (mut i32) 0
 		for _, g := range m.added {
 			out = append(out, g.encoded...)
 		}
+
 	case 7:
 		out = m.exports(r)
 	case 8:
@@ -195,6 +207,7 @@ func (m *meter) section(s section, body []byte) ([]byte, bool) {
 			return nil, false // it is exported
 		}
 		out = appendU32(nil, idx)
+
 	case 9:
 		out = m.elements(r)
 	case 12:
@@ -206,9 +219,11 @@ func (m *meter) section(s section, body []byte) ([]byte, bool) {
 	default:
 		return body, true
 	}
+
 	if r.fail == nil && r.left() > 0 && s.id > 2 {
 		r.refuse(RefusedMalformed, "section %d has bytes to spare", s.id)
 	}
+
 	if m.fail == nil {
 		m.fail = r.fail
 	}
@@ -235,25 +250,31 @@ func (m *meter) exports(r *reader) []byte {
 		default:
 			idx = r.u32()
 		}
+
 		out = appendU32(append(appendName(out, name), kind), idx)
 	}
+
 	add := func(name string, idx int) {
 		n++
 		out = appendU32(append(appendName(out, name), 3), uint32(idx))
 	}
+
 	state := func(i int) {
 		name := fmt.Sprintf("%sg%d", globalPrefix, i)
 		m.exported = append(m.exported, name)
 		add(name, i)
 	}
+
 	for i, g := range m.p.globals {
 		if _, split := m.vectors[uint32(i)]; g.mutable && !g.imported && !split {
 			state(i)
 		}
 	}
+
 	for i := range m.added {
 		state(m.fuel + meterGlobals + i)
 	}
+
 	add(FuelGlobal, m.fuel)
 	add(DepthGlobal, m.fuel+1)
 	add(PaceGlobal, m.fuel+2)
@@ -261,9 +282,11 @@ func (m *meter) exports(r *reader) []byte {
 		n++
 		out = appendU32(append(appendName(out, name), 0), idx)
 	}
+
 	if m.capture && m.p.hasStart {
 		function(StartFunction, m.shift(m.p.start))
 	}
+
 	for i, a := range m.accessors {
 		if a.name != "" {
 			function(a.name, uint32(len(m.p.funcs)+1+i))
@@ -285,9 +308,11 @@ func (m *meter) elements(r *reader) []byte {
 			}
 			out = m.constExpr(r, out)
 		}
+
 		if flags&3 != 0 { // an element kind, or a reference type
 			out = append(out, r.byte())
 		}
+
 		k := r.count()
 		out = appendU32(out, uint32(k))
 		for range k {
@@ -298,6 +323,7 @@ func (m *meter) elements(r *reader) []byte {
 			}
 		}
 	}
+
 	return m.moreElements(out)
 }
 
@@ -348,10 +374,12 @@ func (m *meter) nameSection(head []byte, r *reader) ([]byte, bool) {
 			}
 			out = appendSection(out, id, body)
 		}
+
 		if sub.fail != nil {
 			return nil, false
 		}
 	}
+
 	return out, r.fail == nil
 }
 

@@ -9,9 +9,11 @@ func (out *Rewritten) image(p *parsed) *Refusal {
 			return &Refusal{RefusedImport, "the module imports its memory", "define it in the module"}
 		}
 	}
+
 	if what := p.invalid(); what != "" {
 		return &Refusal{RefusedInvalid, what, "build it again with a current toolchain"}
 	}
+
 	for _, d := range p.data {
 		if d.passive {
 			continue
@@ -21,6 +23,7 @@ func (out *Rewritten) image(p *parsed) *Refusal {
 		}
 		out.Data = append(out.Data, Segment{Offset: d.offset, Bytes: d.bytes})
 	}
+
 	out.Start = p.hasStart
 	return nil
 }
@@ -32,11 +35,13 @@ func (p *parsed) invalid() string {
 			return fmt.Sprintf("a memory of %d to %d pages", m.min, m.max)
 		}
 	}
+
 	for i, d := range p.data {
 		if !d.passive && int64(d.memory) >= int64(len(p.memories)) {
 			return fmt.Sprintf("data segment %d is for memory %d of %d", i, d.memory, len(p.memories))
 		}
 	}
+
 	if p.counted && int64(p.count) != int64(len(p.data)) {
 		return fmt.Sprintf("%d data segments, of %d that it counts", len(p.data), p.count)
 	}
@@ -56,6 +61,7 @@ func (m *meter) memories(r *reader) []byte {
 		}
 		out = appendLimits(out, l.flags, l)
 	}
+
 	return out
 }
 
@@ -90,10 +96,12 @@ func (m *meter) data(r *reader) []byte {
 		out := m.appended(r, m.emptyData())
 		return append(out, []byte{1, 0}[:2*m.emptyData()]...)
 	}
+
 	r.pos = len(r.b)
 	if !m.survey.data {
 		return []byte{0}
 	}
+
 	out := appendU32(nil, uint32(len(m.p.data)+m.emptyData()))
 	for _, d := range m.p.data {
 		if d.passive {
@@ -102,6 +110,7 @@ func (m *meter) data(r *reader) []byte {
 			out = append(out, 0, 0x41, 0, opEnd, 0) // active, at 0, of no length
 		}
 	}
+
 	return append(out, []byte{1, 0}[:2*m.emptyData()]...)
 }
 
@@ -118,9 +127,11 @@ func (m *meter) moreElements(out []byte) []byte {
 	if len(m.elemFlags) > 0 {
 		out = append(out, 1, 0, 0, 5, typeExternref, 0) // passive, empty: one of each kind
 	}
+
 	if !m.functions {
 		return out
 	}
+
 	out = append(appendU32(append(out, 2), uint32(len(m.p.tables))), 0x41, 0, opEnd, 0)
 	out = appendU32(out, uint32(len(m.p.funcs)))
 	for i := range m.p.funcs {
@@ -135,10 +146,12 @@ func (f *function) drop(in instr) bool {
 	if in.op == opElemDrop {
 		flags = f.m.elemFlags
 	}
+
 	flag, ok := flags[in.index]
 	if !ok {
 		return false
 	}
+
 	f.out = append(f.out, 0x41, 1) // i32.const 1
 	f.emit(opGlobalSet, uint32(flag))
 	return true
@@ -151,6 +164,7 @@ func (f *function) fromSegment(in instr, raw []byte) bool {
 	op := r.u32()
 	r.u32()
 	flag, empty, ok := 0, uint32(len(f.m.p.data)), false
+
 	if in.op == opMemoryInit {
 		flag, ok = f.m.dataFlags[in.index]
 	} else if flag, ok = f.m.elemFlags[in.index]; ok {
@@ -159,19 +173,23 @@ func (f *function) fromSegment(in instr, raw []byte) bool {
 			empty++
 		}
 	}
+
 	if !ok {
 		return false
 	}
+
 	f.payBulk()
 	f.check()
 	for k := range uint32(3) {
 		f.emit(0x21, f.count+k) // local.set
 	}
+
 	operands := func() {
 		for k := range uint32(3) {
 			f.emit(0x20, f.count+2-k) // local.get
 		}
 	}
+
 	f.emit(opGlobalGet, uint32(flag))
 	f.out = append(f.out, opIf, 0x40)
 	operands()

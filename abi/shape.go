@@ -70,6 +70,7 @@ func (b *bodyShape) see(p *parsed, in instr, raw []byte) {
 		params, results := p.blockArity(raw[1:])
 		b.values += params + results
 		label := openBlock{values: results}
+
 		switch op {
 		case opBlock:
 			b.blocks++
@@ -82,14 +83,17 @@ func (b *bodyShape) see(p *parsed, in instr, raw []byte) {
 			b.open++
 			b.depths += b.open
 		}
+
 		b.labels = append(b.labels, label)
 		b.nesting = max(b.nesting, len(b.labels)-1)
+
 	case op == opEnd:
 		last := max(len(b.labels)-1, 0)
 		if last < len(b.labels) && b.labels[last].loop {
 			b.open--
 		}
 		b.labels = b.labels[:last]
+
 	case op == opBr:
 		b.values += b.label(in.index)
 	case op == opBrIf:
@@ -101,11 +105,13 @@ func (b *bodyShape) see(p *parsed, in instr, raw []byte) {
 			b.targets++
 			b.values += b.label(r.u32())
 		}
+
 	case op == opCall:
 		b.heavy++
 		if int64(in.index) < int64(len(p.funcs)) {
 			b.values += p.arity(p.funcs[in.index])
 		}
+
 	case op == opCallInd:
 		b.heavy += 4
 		b.values += p.arity((&reader{b: raw, pos: 1}).u32())
@@ -173,6 +179,7 @@ func (p *parsed) blockArity(raw []byte) (params, results int) {
 	case t == -64:
 		return 0, 0
 	}
+
 	return 0, 1
 }
 

@@ -54,6 +54,7 @@ func (p *parsed) survey(code []byte) *survey {
 			r.fail = p.shape.holdBody(shape, len(body), imported+len(s.functions)-1)
 		}
 	})
+
 	s.fail = r.fail
 	return s
 }
@@ -63,12 +64,14 @@ func (s *survey) body(p *parsed, r *reader, shape *bodyShape) (u usage) {
 		shape.declare(r.u32())
 		r.byte()
 	})
+
 	all := ^uint32(0)
 	b := &bounds{funcs: all, types: all, locals: all, globals: all, labels: all}
 	for r.left() > 0 && r.fail == nil {
 		start := r.pos
 		in := r.instr(b)
 		shape.see(p, in, r.b[start:r.pos])
+
 		switch in.op {
 		case opCall, opCallInd:
 			u |= usesCalls
@@ -76,6 +79,7 @@ func (s *survey) body(p *parsed, r *reader, shape *bodyShape) (u usage) {
 			s.data = true
 			s.inits[in.index] = true
 			u |= usesBulk | usesSegments
+
 		case opTableInit:
 			s.tables = true
 			u |= usesBulk | usesSegments
@@ -102,14 +106,17 @@ func (s *survey) body(p *parsed, r *reader, shape *bodyShape) (u usage) {
 			if p.counted && int64(in.index) < int64(len(p.data)) && p.data[in.index].passive {
 				s.droppedData[in.index] = true
 			}
+
 		case opElemDrop:
 			if int64(in.index) < int64(len(p.elements)) && p.elements[in.index].passive {
 				s.droppedElems[in.index] = true
 			}
+
 		case opGlobalSet:
 			u |= usesVectors // where the global is split, which is seen when it is written
 		}
 	}
+
 	if r.fail != nil {
 		s.fail = r.fail
 	}

@@ -46,6 +46,7 @@ func (f *function) functionRef(in instr) bool {
 	if !f.m.p.declared[in.index] {
 		f.r.refuse(RefusedInvalid, "a reference to function %d, which is not declared, before offset %d", in.index, f.r.pos)
 	}
+
 	f.out = append(appendS32(append(f.out, 0x41), int32(in.index)), opTableGet) // i32.const
 	f.out = appendU32(f.out, uint32(len(f.m.p.tables)))
 	return true
@@ -56,21 +57,26 @@ func (m *meter) changedTables() []Table {
 	if !m.capture || !m.survey.tables {
 		return nil
 	}
+
 	var out []Table
 	for i, t := range m.p.tables {
 		if t.imported {
 			continue
 		}
+
 		name := func(what string) string { return fmt.Sprintf("%st%d_%s", globalPrefix, i, what) }
 		table := Table{Size: name("size"), Grow: name("grow"), Clear: name("clear"), Min: t.min, Max: t.min, Index: uint32(i)}
 		if m.survey.tableGrow {
 			table.Max = m.growable(t.limits).max
 		}
+
 		if t.kind == typeFuncref {
 			table.Get, table.Set = name("get"), name("set")
 		}
+
 		out = append(out, table)
 	}
+
 	return out
 }
 
@@ -86,21 +92,26 @@ func (m *meter) addAccessors() {
 			types[string(sig)] = t
 			m.blockTypes = append(m.blockTypes, sig)
 		}
+
 		m.accessors = append(m.accessors, accessor{name, t, append(append([]byte{0}, body...), opEnd)})
 	}
+
 	changed := m.changedTables()
 	if len(changed) == 0 {
 		return
 	}
+
 	const localGet, refNull = 0x20, 0xd0
 	i32 := []byte{typeI32}
 	all := appendU32(nil, uint32(len(m.p.tables))) // the table of all functions
 	add(FunctionRef, i32, []byte{typeFuncref}, append([]byte{localGet, 0, opTableGet}, all...)...)
 	n := 0
+
 	for i, t := range m.p.tables {
 		if t.imported {
 			continue
 		}
+
 		names, this := changed[n], appendU32(nil, uint32(i))
 		n++
 		add(names.Size, nil, i32, append([]byte{0xfc, 16}, this...)...)
@@ -109,6 +120,7 @@ func (m *meter) addAccessors() {
 		if names.Get == "" {
 			continue
 		}
+
 		add(names.Get, i32, []byte{typeFuncref}, append([]byte{localGet, 0, opTableGet}, this...)...)
 		set := append([]byte{localGet, 0, localGet, 1, opTableGet}, all...)
 		add(names.Set, []byte{typeI32, typeI32}, nil, append(append(set, opTableSet), this...)...)
@@ -130,6 +142,7 @@ func (m *meter) tables(r *reader) []byte {
 	if m.functions {
 		total++
 	}
+
 	out := appendU32(nil, uint32(total))
 	for range n {
 		kind := r.byte()
@@ -139,8 +152,10 @@ func (m *meter) tables(r *reader) []byte {
 			l = m.growable(l)
 			flags |= 1
 		}
+
 		out = appendLimits(append(out, kind), flags, l)
 	}
+
 	if m.functions {
 		size := uint32(len(m.p.funcs))
 		out = appendLimits(append(out, typeFuncref), 1, limits{min: size, max: size})
