@@ -19,12 +19,14 @@ func ValidChannel(name string) error {
 	if len(name) > MaxChannelName {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrBadChannel, len(name), MaxChannelName)
 	}
+
 	for i := 0; i < len(name); i++ {
 		c := name[i]
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' && c != '/' {
 			return fmt.Errorf("%w: %q: names are of a-z, 0-9, - _ . and /", ErrBadChannel, name)
 		}
 	}
+
 	for segment := range strings.SplitSeq(name, "/") {
 		if segment == "" || segment == "." || segment == ".." {
 			return fmt.Errorf("%w: %q has a segment %q", ErrBadChannel, name, segment)

@@ -74,20 +74,24 @@ func Seal(daemon *KeyPair, target SealKey, link []byte) (*Envelope, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sealing an identity: %w", err)
 	}
+
 	defer clear(seed)
 	eph, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("sealing an identity: %w", err)
 	}
+
 	e := &Envelope{target: target, ephemeral: [32]byte(eph.PublicKey().Bytes()), signer: daemon.ID()}
 	pub, err := ecdh.X25519().NewPublicKey(target[:])
 	if err != nil {
 		return nil, fmt.Errorf("sealing an identity: %w", err)
 	}
+
 	shared, err := eph.ECDH(pub) // refuses a target of low order
 	if err != nil {
 		return nil, fmt.Errorf("sealing an identity: the target's key: %w", err)
 	}
+
 	defer clear(shared)
 	key := keyed(envelopeKeyDomain, shared, e.ephemeral[:], target[:])
 	defer clear(key[:])
@@ -95,11 +99,13 @@ func Seal(daemon *KeyPair, target SealKey, link []byte) (*Envelope, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sealing an identity: %w", err)
 	}
+
 	aead.Seal(e.sealed[:0], e.nonce(), seed, e.bound(link))
 	sig, err := daemon.SignDomain(envelopeSignDomain, e.attested(link))
 	if err != nil {
 		return nil, fmt.Errorf("sealing an identity: %w", err)
 	}
+
 	copy(e.signature[:], sig)
 	return e, nil
 }
@@ -113,6 +119,7 @@ func (e *Envelope) Open(node *KeyPair, link []byte, expect EntityID) (*KeyPair, 
 	if err := e.Verify(link, expect); err != nil {
 		return nil, err
 	}
+
 	priv, err := node.sealPrivate()
 	if err != nil {
 		return nil, fmt.Errorf("opening an identity: %w", err)
@@ -120,14 +127,17 @@ func (e *Envelope) Open(node *KeyPair, link []byte, expect EntityID) (*KeyPair, 
 	if SealKey(priv.PublicKey().Bytes()) != e.target {
 		return nil, fmt.Errorf("%w: it is sealed for another node", ErrSealOpen)
 	}
+
 	eph, err := ecdh.X25519().NewPublicKey(e.ephemeral[:])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSealOpen, err)
 	}
+
 	shared, err := priv.ECDH(eph)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSealOpen, err)
 	}
+
 	defer clear(shared)
 	key := keyed(envelopeKeyDomain, shared, e.ephemeral[:], e.target[:])
 	defer clear(key[:])
@@ -135,10 +145,12 @@ func (e *Envelope) Open(node *KeyPair, link []byte, expect EntityID) (*KeyPair, 
 	if err != nil {
 		return nil, fmt.Errorf("opening an identity: %w", err)
 	}
+
 	seed, err := aead.Open(nil, e.nonce(), e.sealed[:], e.bound(link))
 	if err != nil {
 		return nil, ErrSealOpen
 	}
+
 	defer clear(seed)
 	daemon, err := FromSeed(seed)
 	if err != nil {
@@ -148,6 +160,7 @@ func (e *Envelope) Open(node *KeyPair, link []byte, expect EntityID) (*KeyPair, 
 		daemon.Wipe()
 		return nil, fmt.Errorf("%w: the sealed key is another's", ErrInvalidAttestation)
 	}
+
 	return daemon, nil
 }
 
@@ -196,6 +209,7 @@ func ParseEnvelope(b []byte) (*Envelope, error) {
 	if b[0] != envelopeVersion {
 		return nil, fmt.Errorf("%w: identity envelope of version %d, this program reads version %d", ErrMalformed, b[0], envelopeVersion)
 	}
+
 	e := &Envelope{}
 	b = b[1:]
 	for _, field := range [][]byte{e.target[:], e.ephemeral[:], e.sealed[:], e.signer[:], e.signature[:]} {

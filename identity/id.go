@@ -62,9 +62,11 @@ func keyed(domain string, parts ...[]byte) [32]byte {
 	if err != nil {
 		panic(err) // a domain longer than 32 bytes is a programming error
 	}
+
 	for _, p := range parts {
 		h.Write(p)
 	}
+
 	var out [32]byte
 	h.Sum(out[:0])
 	return out

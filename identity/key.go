@@ -145,6 +145,7 @@ func Verify(id EntityID, msg, sig []byte) error {
 	if !ed25519.Verify(id[:], msg, sig) {
 		return ErrInvalidSignature
 	}
+
 	return nil
 }
 

@@ -67,6 +67,7 @@ func EncodeKey(k *KeyPair, passphrase []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding a key: %w", err)
 	}
+
 	defer clear(seed)
 	f := keyFile{V: keyFileVersion, Entity: k.ID(), Secret: seed}
 	if len(passphrase) > 0 {
@@ -77,17 +78,21 @@ func EncodeKey(k *KeyPair, passphrase []byte) ([]byte, error) {
 				return nil, fmt.Errorf("encoding a key: %w", err)
 			}
 		}
+
 		f.KDF = []kdfParams{kdf}
 		aead, err := chacha20poly1305.NewX(kdf.derive(passphrase))
 		if err != nil {
 			return nil, fmt.Errorf("encoding a key: %w", err)
 		}
+
 		f.Secret = aead.Seal(nil, f.Nonce, seed, f.header())
 	}
+
 	b, err := canon.Marshal(&f)
 	if err != nil {
 		return nil, err
 	}
+
 	defer clear(b)
 	return pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: b}), nil
 }
@@ -99,10 +104,12 @@ func DecodeKey(b, passphrase []byte) (*KeyPair, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	seed, err := f.open(passphrase)
 	if err != nil {
 		return nil, err
 	}
+
 	defer clear(seed)
 	k, err := FromSeed(seed)
 	if err != nil {
@@ -111,6 +118,7 @@ func DecodeKey(b, passphrase []byte) (*KeyPair, error) {
 	if k.ID() != f.Entity {
 		return nil, fmt.Errorf("%w: the key file's key is not that of the entity it names", ErrMalformed)
 	}
+
 	return k, nil
 }
 
@@ -118,10 +126,12 @@ func parseKeyFile(b []byte) (*keyFile, error) {
 	if len(b) > maxKeyFile {
 		return nil, fmt.Errorf("%w: a key file has at most %d bytes, not %d", ErrMalformed, maxKeyFile, len(b))
 	}
+
 	block, rest := pem.Decode(b)
 	if block == nil || block.Type != pemType || len(block.Headers) != 0 || len(rest) != 0 {
 		return nil, fmt.Errorf("%w: not one PEM block %q", ErrMalformed, pemType)
 	}
+
 	f := &keyFile{}
 	if err := canon.Unmarshal(block.Bytes, f); err != nil {
 		return nil, fmt.Errorf("%w: key file: %w", ErrMalformed, err)
@@ -129,6 +139,7 @@ func parseKeyFile(b []byte) (*keyFile, error) {
 	if f.V != keyFileVersion {
 		return nil, fmt.Errorf("%w: key file of version %d, this program reads version %d", ErrMalformed, f.V, keyFileVersion)
 	}
+
 	return f, nil
 }
 
@@ -139,11 +150,13 @@ func ReadKeyFileID(path string) (EntityID, error) {
 	if err != nil {
 		return EntityID{}, err
 	}
+
 	defer clear(b)
 	f, err := parseKeyFile(b)
 	if err != nil {
 		return EntityID{}, err
 	}
+
 	clear(f.Secret)
 	return f.Entity, nil
 }
@@ -156,6 +169,7 @@ func (f *keyFile) open(passphrase []byte) ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("%w: key file with %d key derivations", ErrMalformed, len(f.KDF))
 	}
+
 	kdf := f.KDF[0]
 	if err := kdf.check(); err != nil {
 		return nil, err
@@ -166,10 +180,12 @@ func (f *keyFile) open(passphrase []byte) ([]byte, error) {
 	if len(passphrase) == 0 {
 		return nil, ErrPassphraseNeeded
 	}
+
 	aead, err := chacha20poly1305.NewX(kdf.derive(passphrase))
 	if err != nil {
 		return nil, fmt.Errorf("opening a key file: %w", err)
 	}
+
 	seed, err := aead.Open(nil, f.Nonce, f.Secret, f.header())
 	if err != nil {
 		return nil, ErrWrongPassphrase
@@ -201,26 +217,32 @@ func WriteKeyFile(path string, k *KeyPair, passphrase []byte) (err error) {
 	if err != nil {
 		return err
 	}
+
 	defer clear(b)
 	f, err := os.CreateTemp(filepath.Dir(path), ".key-*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("writing key file %s: %w", path, err)
 	}
+
 	defer func() {
 		if removeErr := os.Remove(f.Name()); err == nil && removeErr != nil {
 			err = fmt.Errorf("writing key file %s: %w", path, removeErr)
 		}
 	}()
+
 	_, err = f.Write(b)
 	if err == nil {
 		err = f.Sync()
 	}
+
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
+
 	if err == nil {
 		err = os.Link(f.Name(), path) // fails where path exists
 	}
+
 	if err != nil {
 		return fmt.Errorf("writing key file %s: %w", path, err)
 	}
@@ -234,6 +256,7 @@ func ReadKeyFile(path string, passphrase []byte) (*KeyPair, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	defer clear(b)
 	k, err := DecodeKey(b, passphrase)
 	if err != nil {
@@ -248,6 +271,7 @@ func readKeyBytes(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a key file: %w", err)
 	}
+
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
@@ -259,6 +283,7 @@ func readKeyBytes(path string) ([]byte, error) {
 	if st.Mode()&fs.ModeType != 0 {
 		return nil, fmt.Errorf("%w: %s is not a regular file", ErrMalformed, path)
 	}
+
 	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading key file %s: %w", path, err)

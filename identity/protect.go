@@ -22,6 +22,7 @@ func ReadProtectedKeyFile(path string, passphrase []byte) (*KeyPair, error) {
 	if !errors.Is(err, ErrPassphraseNeeded) {
 		return nil, err
 	}
+
 	return ReadKeyFile(path, passphrase)
 }
 
@@ -39,6 +40,7 @@ func ReplaceKeyFile(path string, k *KeyPair, passphrase []byte) (err error) {
 	if err := os.Rename(fresh, path); err != nil {
 		return fmt.Errorf("replacing key file %s: %w", path, errors.Join(err, os.Remove(fresh)))
 	}
+
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("replacing key file %s: %w", path, err)
@@ -46,5 +48,6 @@ func ReplaceKeyFile(path string, k *KeyPair, passphrase []byte) (err error) {
 	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
 		return fmt.Errorf("replacing key file %s: %w", path, err)
 	}
+
 	return nil
 }

@@ -17,6 +17,7 @@ func Replica(seed [32]byte, index uint8) (*KeyPair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("deriving a replica's identity: %w", err)
 	}
+
 	h.Write(seed[:])
 	h.Write([]byte{index})
 	secret := h.Sum(nil)

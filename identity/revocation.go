@@ -36,6 +36,7 @@ func Revoke(issuer *KeyPair, floor uint64) (*Revocation, error) {
 	if r.Signature, err = issuer.SignDomain(revocationDomain, msg); err != nil {
 		return nil, err
 	}
+
 	return r, r.check()
 }
 
@@ -119,15 +120,18 @@ func (v *TokenVerifier) Revoke(r *Revocation) (raised bool, err error) {
 	if err := r.Verify(); err != nil {
 		return false, err
 	}
+
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	old, ok := v.floors[r.Issuer]
+
 	switch {
 	case r.Floor <= old:
 		return false, nil
 	case !ok && len(v.floors) >= maxFloors:
 		return false, fmt.Errorf("%w: %d", ErrTooManyRevocations, maxFloors)
 	}
+
 	v.floors[r.Issuer] = r.Floor
 	return true, nil
 }

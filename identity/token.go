@@ -40,6 +40,7 @@ func (s Scope) String() string {
 			names = append(names, name)
 		}
 	}
+
 	if rest := s &^ (ScopeAll | ScopeWildcard); rest != 0 {
 		names = append(names, fmt.Sprintf("%#x", uint32(rest)))
 	}
@@ -56,14 +57,17 @@ next:
 			s |= ScopeAll
 			continue
 		}
+
 		for bit, name := range scopeNames {
 			if word == name {
 				s |= 1 << bit
 				continue next
 			}
 		}
+
 		return 0, fmt.Errorf("%w: scope %q is none of all, %s", ErrTokenFormat, word, strings.Join(scopeNames, ", "))
 	}
+
 	return s, nil
 }
 
@@ -134,12 +138,14 @@ func IssueToken(issuer *KeyPair, req TokenRequest, now time.Time) (*TokenChain, 
 	seconds := int64(req.TTL / time.Second)
 	t := Token{Version: tokenVersion, Issuer: issuer.ID(), Subject: req.Subject, Scope: req.Scope, Channel: req.Channel,
 		NotBefore: now.Unix(), NotAfter: now.Unix() + seconds, Depth: req.Depth, Generation: req.Generation}
+
 	switch {
 	case seconds <= 0:
 		return nil, ErrTokenZeroTTL
 	case req.TTL > MaxTokenTTL:
 		return nil, ErrTokenTTL
 	}
+
 	if err := t.sign(issuer); err != nil {
 		return nil, err
 	}
@@ -152,14 +158,17 @@ func (t *Token) sign(issuer *KeyPair) error {
 	if _, err := rand.Read(nonce[:]); err != nil {
 		return fmt.Errorf("drawing a token's nonce: %w", err)
 	}
+
 	t.Nonce = binary.BigEndian.Uint64(nonce[:])
 	if err := t.check(); err != nil {
 		return err
 	}
+
 	msg, err := t.message()
 	if err != nil {
 		return err
 	}
+
 	t.Signature, err = issuer.SignDomain(tokenDomain, msg)
 	return err
 }
@@ -178,6 +187,7 @@ func (t *Token) check() error {
 	case t.Channel == "" && t.Scope&ScopeWildcard != 0:
 		return nil
 	}
+
 	if err := ValidChannel(t.Channel); err != nil {
 		return fmt.Errorf("%w: %w", ErrTokenFormat, err)
 	}
@@ -217,6 +227,7 @@ func (t *Token) verifyTime(now time.Time, skew time.Duration) error {
 	case t.NotAfter-t.NotBefore > int64(MaxTokenTTL/time.Second):
 		return ErrTokenTTL
 	}
+
 	return nil
 }
 

@@ -44,16 +44,19 @@ func ParseTokenChain(b []byte) (*TokenChain, error) {
 	if len(b) > maxTokenBytes {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTokenFormat, len(b), maxTokenBytes)
 	}
+
 	c := &TokenChain{}
 	if err := unmarshalToken(b, c); err != nil {
 		return nil, err
 	}
+
 	switch n := len(c.Links); {
 	case n == 0:
 		return nil, fmt.Errorf("%w: no links", ErrTokenFormat)
 	case n > MaxTokenLinks:
 		return nil, fmt.Errorf("%w: %d, at most %d", ErrTokenLinks, n, MaxTokenLinks)
 	}
+
 	for i := range c.Links {
 		if err := c.Links[i].check(); err != nil {
 			return nil, err
@@ -62,6 +65,7 @@ func ParseTokenChain(b []byte) (*TokenChain, error) {
 			return nil, fmt.Errorf("%w: a signature of %d bytes", ErrTokenFormat, n)
 		}
 	}
+
 	return c, nil
 }
 
@@ -108,10 +112,12 @@ func readTokenText(prefix, text string) ([]byte, error) {
 	if !ok || len(body) > 2*maxTokenBytes {
 		return nil, fmt.Errorf("%w: it does not begin with %q", ErrTokenFormat, prefix)
 	}
+
 	b, err := base64.RawURLEncoding.Strict().DecodeString(body)
 	if err != nil || len(b) < 4 {
 		return nil, fmt.Errorf("%w: it is not whole", ErrTokenFormat)
 	}
+
 	b, sum := b[:len(b)-4], b[len(b)-4:]
 	if check := sha256.Sum256(b); string(check[:4]) != string(sum) {
 		return nil, fmt.Errorf("%w: its checksum is wrong: it was mistyped or cut", ErrTokenFormat)
@@ -136,10 +142,12 @@ func (c *TokenChain) Delegate(by *KeyPair, req DelegateRequest, now time.Time) (
 	if len(c.Links) == 0 {
 		return nil, fmt.Errorf("%w: no links", ErrTokenFormat)
 	}
+
 	parent := c.Leaf()
 	if err := errors.Join(parent.verifySignature(), parent.verifyTime(now, 0)); err != nil {
 		return nil, fmt.Errorf("delegating: %w", err)
 	}
+
 	switch {
 	case parent.Depth == 0:
 		return nil, ErrDelegationExhausted
@@ -150,23 +158,27 @@ func (c *TokenChain) Delegate(by *KeyPair, req DelegateRequest, now time.Time) (
 	case by.ID() != parent.Subject:
 		return nil, ErrNotTokenSubject
 	}
+
 	child := Token{Version: tokenVersion, Issuer: by.ID(), Subject: req.Subject, Scope: parent.Scope, Channel: parent.Channel,
 		NotBefore: max(now.Unix(), parent.NotBefore), NotAfter: parent.NotAfter, Depth: parent.Depth - 1, Generation: parent.Generation}
 	if req.Scope != 0 {
 		child.Scope &= req.Scope
 	}
+
 	if child.Scope == 0 {
 		return nil, fmt.Errorf("%w: %s; it permits %s", ErrTokenScope, req.Scope, parent.Scope)
 	}
 	if req.Channel != "" {
 		child.Channel = req.Channel
 	}
+
 	if err := child.narrows(parent); err != nil {
 		return nil, err
 	}
 	if err := child.sign(by); err != nil {
 		return nil, err
 	}
+
 	return &TokenChain{Links: append(slices.Clone(c.Links), child)}, nil
 }
 

@@ -53,6 +53,7 @@ func (v *TokenVerifier) Verify(b []byte, use TokenUse) (*TokenChain, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	sum := sha256.Sum256(b)
 	known := v.known(sum)
 	if err := v.verify(c, use, !known); err != nil {
@@ -61,6 +62,7 @@ func (v *TokenVerifier) Verify(b []byte, use TokenUse) (*TokenChain, error) {
 	if !known {
 		v.remember(sum)
 	}
+
 	return c, nil
 }
 
@@ -73,6 +75,7 @@ func (v *TokenVerifier) verify(c *TokenChain, use TokenUse, signatures bool) err
 	if !slices.Contains(use.Roots, c.Links[0].Issuer) {
 		return fmt.Errorf("%w: it was issued by %s", ErrTokenRoot, c.Links[0].Issuer)
 	}
+
 	for i := range c.Links {
 		t := &c.Links[i]
 		if signatures {
@@ -80,12 +83,14 @@ func (v *TokenVerifier) verify(c *TokenChain, use TokenUse, signatures bool) err
 				return err
 			}
 		}
+
 		if err := t.verifyTime(now, v.skew); err != nil {
 			return err
 		}
 		if floor := v.Floor(t.Issuer); t.Generation < floor {
 			return fmt.Errorf("%w: it is of generation %d, and %s revoked all below %d", ErrTokenRevoked, t.Generation, t.Issuer, floor)
 		}
+
 		if i > 0 {
 			parent := &c.Links[i-1]
 			switch {
@@ -94,15 +99,18 @@ func (v *TokenVerifier) verify(c *TokenChain, use TokenUse, signatures bool) err
 			case !parent.Scope.Contains(ScopeDelegate):
 				return ErrDelegationNotAllowed
 			}
+
 			if err := t.narrows(parent); err != nil {
 				return err
 			}
 		}
 	}
+
 	leaf := c.Leaf()
 	if leaf.Subject != use.Presenter {
 		return fmt.Errorf("%w: %s, not %s", ErrTokenSubject, leaf.Subject, use.Presenter)
 	}
+
 	for i := range c.Links {
 		if err := c.Links[i].permits(use.Action, use.Channel); err != nil {
 			return err
@@ -139,6 +147,7 @@ func (v *TokenVerifier) remember(sum [32]byte) {
 		v.seen[sum] = len(v.order) - 1
 		return
 	}
+
 	delete(v.seen, v.order[v.next])
 	v.order[v.next], v.seen[sum] = sum, v.next
 	v.next = (v.next + 1) % maxSeen
