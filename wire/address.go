@@ -38,6 +38,7 @@ func (m *Mesh) announced() string {
 	if !everywhere(addr) {
 		return addr
 	}
+
 	host := "127.0.0.1"
 	for _, a := range machineAddrs() {
 		if a.IsGlobalUnicast() {
@@ -45,6 +46,7 @@ func (m *Mesh) announced() string {
 			break
 		}
 	}
+
 	return net.JoinHostPort(host, strconv.Itoa(int(netip.MustParseAddrPort(addr).Port())))
 }
 
@@ -55,12 +57,14 @@ func machineAddrs() []netip.Addr {
 	if err != nil {
 		return nil
 	}
+
 	var out []netip.Addr
 	for _, a := range all {
 		if p, err := netip.ParsePrefix(a.String()); err == nil {
 			out = append(out, p.Addr().Unmap())
 		}
 	}
+
 	slices.SortFunc(out, netip.Addr.Compare)
 	return out
 }
@@ -75,16 +79,19 @@ func (m *Mesh) watchAddrs() {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	last := machineAddrs()
+
 	for {
 		select {
 		case <-m.ctx.Done():
 			return
 		case <-tick.C:
 		}
+
 		now := machineAddrs()
 		if slices.Equal(now, last) || len(now) == 0 {
 			continue
 		}
+
 		last = now
 		m.config.Logger.Info("the addresses of this machine have changed", "now", now)
 		m.readdress()
@@ -113,9 +120,11 @@ func (m *Mesh) readdressTo(id identity.NodeID) {
 		s.nudge()
 		return
 	}
+
 	if s != nil {
 		m.noteAddr(s)
 	}
+
 	m.insist(id, func() error {
 		p, err := m.trusted(id)
 		if err == nil {
@@ -151,6 +160,7 @@ func (m *Mesh) noteAddr(s *session) {
 		p.Addr = at
 		err = m.config.Trust.Put(p)
 	}
+
 	if err != nil && m.ctx.Err() == nil {
 		m.config.Logger.Warn("remembering the address of a node", "peer", s.peer.Key.Node(), "error", err)
 	}

@@ -35,6 +35,7 @@ func (m *Mesh) serveChannel(ctx context.Context, from identity.NodeID, h mesh.Ha
 			m.config.Logger.Debug("refusing a channel stream", "from", from, "error", err)
 		}
 	}
+
 	if err := c.Close(); err != nil {
 		c.Abort()
 	}
@@ -50,6 +51,7 @@ func (m *Mesh) ChannelAccess(from identity.NodeID) (a mesh.ChannelAccess) {
 	if p.Rights&trust.RightChannels != 0 {
 		a |= mesh.AccessChannels
 	}
+
 	if p.Rights&trust.RightRead != 0 {
 		a |= mesh.AccessOutputs
 	}
@@ -62,6 +64,7 @@ func (m *Mesh) PeerIDs() []identity.NodeID {
 	if err != nil {
 		m.config.Logger.Warn("reading the trusted nodes", "error", err)
 	}
+
 	out := make([]identity.NodeID, 0, len(all))
 	for _, t := range all {
 		out = append(out, t.Key.Node())
@@ -91,6 +94,7 @@ func (c *channelConn) Send(m channel.Message) error {
 	if err != nil {
 		return err
 	}
+
 	if c.buf = b[:0]; cap(b) > 64<<10 {
 		c.buf = nil
 	}

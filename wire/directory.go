@@ -61,14 +61,17 @@ func (m *Mesh) answerDirectory(ctx context.Context, conn *quic.Conn, from identi
 		}
 		return w.Flush()
 	}
+
 	caller, err := m.directoryCaller(conn, from)
 	if err != nil {
 		return send(directory.Refusal(err))
 	}
+
 	done, err := m.beginAsking(from, false)
 	if err != nil {
 		return send(directory.Refusal(err))
 	}
+
 	defer done()
 	m.mu.Lock()
 	g := m.directory
@@ -79,12 +82,14 @@ func (m *Mesh) answerDirectory(ctx context.Context, conn *quic.Conn, from identi
 	if err := stream.SetReadDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return err
 	}
+
 	b, err := canon.ReadFrame(stream, directory.MaxRequest)
 	if err != nil {
 		m.noteDenied(from)
 		m.config.Logger.Warn("refused a request to the cluster's directory", "node", from, "error", err)
 		return send(directory.Refusal(fmt.Errorf("%w: %w", directory.ErrMalformed, err)))
 	}
+
 	if directory.IsWatch(b) {
 		watched, err := m.beginAsking(from, true)
 		if err != nil {
@@ -92,6 +97,7 @@ func (m *Mesh) answerDirectory(ctx context.Context, conn *quic.Conn, from identi
 		}
 		defer watched()
 	}
+
 	return g.Serve(ctx, caller, b, send)
 }
 
@@ -100,13 +106,16 @@ func (m *Mesh) directoryCaller(conn *quic.Conn, from identity.NodeID) (c directo
 	if c.Key, err = peerKey(conn.ConnectionState().TLS); err != nil {
 		return c, err
 	}
+
 	p, err := m.trusted(from)
 	if err == nil && p.Key != c.Key {
 		err = ErrUntrusted
 	}
+
 	if err != nil {
 		return c, fmt.Errorf("%w: %w", directory.ErrDenied, err)
 	}
+
 	c.Rights, c.Decides = uint8(p.Rights), p.Rights&trust.RightsVoter == trust.RightsVoter
 	return c, nil
 }
@@ -121,13 +130,16 @@ func (m *Mesh) beginAsking(from identity.NodeID, watch bool) (done func(), err e
 		l = &directoryLoad{}
 		m.asking[from] = l
 	}
+
 	n, limit, what := &l.requests, maxDirectoryRequests, "requests"
 	if watch {
 		n, limit, what = &l.watches, maxDirectoryWatches, "watches"
 	}
+
 	if *n >= limit {
 		return nil, fmt.Errorf("%w: %d %s, the limit is %d", directory.ErrBusy, *n, what, limit)
 	}
+
 	*n++
 	return func() {
 		m.mu.Lock()
@@ -144,6 +156,7 @@ func (m *Mesh) Introduce(key identity.EntityID, rights trust.Rights) error {
 	if key.Node() == m.id {
 		return nil
 	}
+
 	m.trusting.Lock()
 	defer m.trusting.Unlock()
 
@@ -154,6 +167,7 @@ func (m *Mesh) Introduce(key identity.EntityID, rights trust.Rights) error {
 	if err := m.config.Trust.Put(trust.Peer{Key: key, Added: m.config.Clock(), Rights: rights & trust.RightsVoter}); err != nil {
 		return fmt.Errorf("trusting node %s of this node's cluster: %w", key.Node(), err)
 	}
+
 	return nil
 }
 
@@ -163,6 +177,7 @@ func (m *Mesh) Met(key identity.EntityID, name, addr string) error {
 	if key.Node() == m.id {
 		return nil
 	}
+
 	m.trusting.Lock()
 	defer m.trusting.Unlock()
 
@@ -176,6 +191,7 @@ func (m *Mesh) Met(key identity.EntityID, name, addr string) error {
 	if p.Name == name && p.Addr == addr || m.connected(key.Node()) {
 		return nil
 	}
+
 	p.Name, p.Addr = m.peerName(p, key, name, false), addr
 	if err := m.config.Trust.Put(p); err != nil {
 		return fmt.Errorf("keeping where node %s is: %w", key.Node(), err)

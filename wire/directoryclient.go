@@ -40,6 +40,7 @@ func (c *DirectoryClient) order() []identity.NodeID {
 	c.mu.Lock()
 	out := slices.Clone(c.voters)
 	c.mu.Unlock()
+
 	if len(out) > 1 && !c.mesh.connected(out[0]) {
 		slices.SortStableFunc(out, func(a, b identity.NodeID) int {
 			switch x, y := c.mesh.connected(a), c.mesh.connected(b); {
@@ -52,6 +53,7 @@ func (c *DirectoryClient) order() []identity.NodeID {
 			}
 		})
 	}
+
 	return out
 }
 
@@ -64,6 +66,7 @@ func (c *DirectoryClient) failed(id identity.NodeID) {
 			s.CancelRead(codeDone)
 		}
 	}
+
 	if i := slices.Index(c.voters, id); i >= 0 {
 		c.voters = append(slices.Delete(c.voters, i, i+1), id)
 	}
@@ -97,10 +100,12 @@ func (c *DirectoryClient) Voters(ctx context.Context) ([]directory.Voter, error)
 	if err != nil {
 		return nil, err
 	}
+
 	out := make([]directory.Voter, len(a.Peers))
 	for i, p := range a.Peers {
 		out[i] = directory.Voter{Name: p.Name, Addr: p.Addr, Learner: p.Learner, Leader: p.Leader}
 	}
+
 	c.remember(out)
 	return out, nil
 }
@@ -113,9 +118,11 @@ func (c *DirectoryClient) remember(voters []directory.Voter) {
 			now = append(now, id)
 		}
 	}
+
 	if len(now) == 0 {
 		return
 	}
+
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	kept := slices.DeleteFunc(slices.Clone(c.voters), func(id identity.NodeID) bool { return !slices.Contains(now, id) })
@@ -124,6 +131,7 @@ func (c *DirectoryClient) remember(voters []directory.Voter) {
 			kept = append(kept, id)
 		}
 	}
+
 	c.voters = kept
 }
 
@@ -140,12 +148,14 @@ func (c *DirectoryClient) Watch(ctx context.Context, prefix string, fn func(*dir
 	if _, err := c.Voters(ctx); err != nil {
 		return err
 	}
+
 	r := directory.NewRequest(directory.OpWatch, c.cluster)
 	r.Key = prefix
 	b, err := r.Encode()
 	if err != nil {
 		return err
 	}
+
 	for _, id := range c.order() {
 		var stream *directoryStream
 		if stream, err = c.open(ctx, id, b); err != nil {
@@ -155,6 +165,7 @@ func (c *DirectoryClient) Watch(ctx context.Context, prefix string, fn func(*dir
 		c.failed(id)
 		return err
 	}
+
 	return c.because(ctx, err)
 }
 
@@ -169,17 +180,21 @@ func (c *DirectoryClient) changes(ctx context.Context, s *directoryStream, fn fu
 		delete(c.follow, s)
 		s.close()
 	}()
+
 	for {
 		if err := s.SetReadDeadline(time.Now().Add(maxSilence)); err != nil {
 			return err
 		}
+
 		a, err := s.read()
 		if err == nil {
 			err = a.Err()
 		}
+
 		if err != nil {
 			return c.because(ctx, err)
 		}
+
 		switch {
 		case a.Code == directory.AnswerAlive:
 		case a.Code == directory.AnswerAll:
@@ -210,25 +225,30 @@ func (c *DirectoryClient) ask(ctx context.Context, r *directory.Request) (*direc
 	if err != nil {
 		return nil, err
 	}
+
 	changes := r.Op == directory.OpCommit || r.Op == directory.OpRemoveVoter
 	for _, id := range c.order() {
 		var s *directoryStream
 		if s, err = c.open(ctx, id, b); err != nil {
 			continue
 		}
+
 		var a *directory.Answer
 		if a, err = s.read(); err == nil {
 			err = a.Err()
 		}
+
 		s.close()
 		if err == nil || errors.Is(err, directory.ErrConflict) || errors.Is(err, directory.ErrRemoved) {
 			return a, err
 		}
+
 		c.failed(id)
 		if changes && s.cut == nil {
 			break
 		}
 	}
+
 	return nil, c.because(ctx, err)
 }
 

@@ -130,12 +130,15 @@ func replyOf(res daemon.Result, err error) *replyFrame {
 	for _, o := range res.Outputs {
 		r.Links, r.Payloads = append(r.Links, o.Link), append(r.Payloads, o.Payload)
 	}
+
 	if err == nil {
 		return r
 	}
+
 	r.Code, r.Text = codeOther, clip(err.Error(), maxReplyText)
 	var fault *abi.Fault
 	var moved *daemon.MovedError
+
 	switch {
 	case errors.As(err, &fault):
 		r.Code = codeFault
@@ -152,6 +155,7 @@ func replyOf(res daemon.Result, err error) *replyFrame {
 			}
 		}
 	}
+
 	return r
 }
 
@@ -163,6 +167,7 @@ func (m *Mesh) refuseEvents(from identity.NodeID, stream *quic.Stream) {
 	if err == nil {
 		err = canon.Unmarshal(b, &open)
 	}
+
 	if err == nil {
 		why := fmt.Errorf("%w: node %s starts", daemon.ErrNotReady, m.id)
 		if m.config.NoDaemons {
@@ -170,11 +175,13 @@ func (m *Mesh) refuseEvents(from identity.NodeID, stream *quic.Stream) {
 		}
 		err = writeItem(stream, replyOf(daemon.Result{}, why))
 	}
+
 	if err != nil {
 		m.config.Logger.Debug("refusing events", "from", from, "error", err)
 		cut(stream)
 		return
 	}
+
 	stream.CancelRead(codeDone)
 	if err := stream.Close(); err != nil {
 		m.config.Logger.Debug("closing an events stream", "from", from, "error", err)
@@ -204,6 +211,7 @@ func (r *replyFrame) result(entity identity.EntityID) (daemon.Result, error) {
 	case r.Code != codeOK:
 		return daemon.Result{}, fmt.Errorf("%w: %s", ErrRemote, r.Text)
 	}
+
 	res := daemon.Result{Duplicate: r.Duplicate, Outputs: make([]chain.Output, len(r.Links))}
 	for i := range r.Links {
 		res.Outputs[i] = chain.Output{Link: r.Links[i], Payload: r.Payloads[i]}

@@ -45,6 +45,7 @@ func (l *lanes) take() (lane, error) {
 		l.free = l.free[:n-1]
 		return last, nil
 	}
+
 	if l.made >= MaxLanes {
 		return lane{}, fmt.Errorf("%w: %d", ErrTooManySenders, MaxLanes)
 	}
@@ -53,6 +54,7 @@ func (l *lanes) take() (lane, error) {
 			return lane{}, fmt.Errorf("naming a sender: %w", err)
 		}
 	}
+
 	l.made++
 	return lane{sender: identity.LaneSender(fmt.Sprintf("%x/%d", l.life, l.made))}, nil
 }

@@ -108,15 +108,19 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	if c.Trust == nil {
 		c.Trust = &trust.Memory{}
 	}
+
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
+
 	if c.Budgets == nil {
 		c.Budgets = budget.NewSet(budget.Sizes{})
 	}
+
 	m := &Mesh{config: c, id: c.Identity.ID().Node(), sessions: make(map[identity.NodeID]*session), dialing: make(map[identity.NodeID]chan struct{}),
 		denied: make(map[identity.NodeID]uint64), asking: make(map[identity.NodeID]*directoryLoad)}
 	m.tokens = trust.NewTokens(c.Clock)
@@ -130,24 +134,29 @@ func Listen(ctx context.Context, c Config) (*Mesh, error) {
 	if _, err = rand.Read(m.life[:]); err != nil {
 		return nil, fmt.Errorf("opening the mesh: %w", err)
 	}
+
 	reset, err := resetKey(c.Identity)
 	if err != nil {
 		return nil, fmt.Errorf("opening the mesh: %w", err)
 	}
+
 	conn, err := listenUDP(c.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %q: %w", c.Addr, err)
 	}
+
 	m.transport = &quic.Transport{Conn: conn, StatelessResetKey: reset, ConnContext: noteDial}
 	if m.listener, err = m.transport.Listen(m.serverTLS(), quicConfig()); err != nil {
 		return nil, errors.Join(fmt.Errorf("listening on %q: %w", c.Addr, err), m.transport.Close(), conn.Close())
 	}
+
 	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	m.tunnel.start(m)
 	m.work.Go(m.accept)
 	if everywhere(m.Addr().String()) {
 		m.work.Go(m.watchAddrs)
 	}
+
 	return m, nil
 }
 
@@ -172,6 +181,7 @@ func listenUDP(addr string) (*net.UDPConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadAddress, err)
 	}
+
 	conn, err := net.ListenUDP("udp", udp)
 	if errors.Is(err, syscall.EADDRNOTAVAIL) {
 		err = fmt.Errorf("%w: %w", ErrBadAddress, err)
@@ -214,6 +224,7 @@ func (m *Mesh) Close() error {
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, quic.ErrServerClosed) {
 		return nil
 	}
+
 	return err
 }
 
@@ -257,6 +268,7 @@ func (m *Mesh) Peers() ([]PeerInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the trusted nodes: %w", err)
 	}
+
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := make([]PeerInfo, 0, len(trusted))
@@ -265,6 +277,7 @@ func (m *Mesh) Peers() ([]PeerInfo, error) {
 		i.Connected = m.sessions[i.ID] != nil && m.sessions[i.ID].alive()
 		out = append(out, i)
 	}
+
 	return out, nil
 }
 
@@ -276,6 +289,7 @@ func (m *Mesh) Forget(key identity.EntityID) error {
 	if err := m.config.Trust.Delete(key); err != nil {
 		return fmt.Errorf("forgetting node %s: %w", key.Node(), err)
 	}
+
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.denied, key.Node())
@@ -283,6 +297,7 @@ func (m *Mesh) Forget(key identity.EntityID) error {
 		s.close(codeUntrusted, "no longer trusted")
 		delete(m.sessions, key.Node())
 	}
+
 	return nil
 }
 
@@ -324,10 +339,12 @@ func (m *Mesh) LookForNode(text string) (identity.NodeID, error) {
 	if !errors.Is(err, mesh.ErrUnknownNode) || !daemon.CanBegin(text) {
 		return id, err
 	}
+
 	peers, err := m.Peers()
 	if err != nil {
 		return 0, err
 	}
+
 	p, err := onlyNode(append(peers, m.here()), text, func(p PeerInfo) bool {
 		return strings.HasPrefix(p.ID.String(), strings.ToLower(text))
 	})
@@ -354,12 +371,14 @@ func onlyNode(nodes []PeerInfo, text string, match func(PeerInfo) bool) (PeerInf
 			found = append(found, p)
 		}
 	}
+
 	switch len(found) {
 	case 1:
 		return found[0], nil
 	case 0:
 		return PeerInfo{}, fmt.Errorf("%w: %q", mesh.ErrUnknownNode, text)
 	}
+
 	e := &AmbiguousError{Ref: text}
 	for _, p := range found {
 		e.Nodes = append(e.Nodes, p.ID)
@@ -373,6 +392,7 @@ func (m *Mesh) trusted(id identity.NodeID) (trust.Peer, error) {
 	if err != nil {
 		return trust.Peer{}, fmt.Errorf("reading the trusted nodes: %w", err)
 	}
+
 	for _, t := range all {
 		if t.Key.Node() == id {
 			return t, nil

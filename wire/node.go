@@ -60,6 +60,7 @@ func (n *Node) learn(m daemon.Moved) {
 	if len(n.routes) >= maxRoutes {
 		clear(n.routes) // it is a cache
 	}
+
 	n.routes[m.Entity] = m
 }
 
@@ -132,15 +133,18 @@ func (n *Node) serveEvents(ctx context.Context, from identity.NodeID, stream *qu
 			cancel()
 		}
 	}()
+
 	err := t.readEvents(ctx, from, bufio.NewReaderSize(stream, 64<<10), answers)
 	close(answers)
 	<-done
 	for a := range answers { // which nobody writes any more
 		a.release()
 	}
+
 	if err != nil && !errors.Is(err, errStopped) && !errors.Is(err, io.EOF) {
 		n.mesh.config.Logger.Debug("taking events", "from", from, "error", err)
 	}
+
 	stream.CancelRead(codeDone)
 	if err := stream.Close(); err != nil {
 		n.mesh.config.Logger.Debug("closing an events stream", "from", from, "error", err)
@@ -171,10 +175,12 @@ func (t *taking) readEvents(ctx context.Context, from identity.NodeID, r *bufio.
 	if err != nil {
 		return err
 	}
+
 	var open openEvents
 	if err := canon.Unmarshal(b, &open); err != nil {
 		return fmt.Errorf("opening an events stream: %w", err)
 	}
+
 	sender := senderOf{mesh: t.node.mesh, peer: from}
 	var before []*host.Pending // in order
 	for {
@@ -187,6 +193,7 @@ func (t *taking) readEvents(ctx context.Context, from identity.NodeID, r *bufio.
 		if errors.Is(err, errStopped) || errors.Is(err, errUnread) {
 			return err
 		}
+
 		a := answer{p, err}
 		select {
 		case answers <- a:
@@ -194,6 +201,7 @@ func (t *taking) readEvents(ctx context.Context, from identity.NodeID, r *bufio.
 			a.release()
 			return ctx.Err()
 		}
+
 		switch {
 		case err == nil:
 			before = append(before, p)
@@ -221,6 +229,7 @@ func (t *taking) next(ctx context.Context, r *bufio.Reader, to identity.EntityID
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnread, err)
 	}
+
 	ev, err := decodeEvent(b)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnread, err)
@@ -228,6 +237,7 @@ func (t *taking) next(ctx context.Context, r *bufio.Reader, to identity.EntityID
 	if settle() != nil {
 		return nil, errStopped
 	}
+
 	event := daemon.Event{Number: ev.Number, Via: sender.peer, Channel: ev.Channel, Payload: ev.Payload, Answers: t.replies}
 	if event.Sender, err = sender.of(ev.Sender); err != nil {
 		return nil, err
@@ -255,6 +265,7 @@ func (a *answer) writeTo(ctx context.Context, w *bufio.Writer) error {
 	defer a.release()
 	var res daemon.Result
 	err := a.err
+
 	if a.pending != nil {
 		select {
 		case <-a.pending.Ready():
@@ -265,5 +276,6 @@ func (a *answer) writeTo(ctx context.Context, w *bufio.Writer) error {
 		}
 		res, err = a.pending.Wait(ctx)
 	}
+
 	return writeItem(w, replyOf(res, err))
 }

@@ -71,6 +71,7 @@ func (m *Mesh) serveMigration(ctx context.Context, from identity.NodeID, h mesh.
 			m.config.Logger.Debug("refusing a migration", "from", from, "error", err)
 		}
 	}
+
 	if err := c.Close(); err != nil {
 		c.Abort()
 	}
@@ -91,12 +92,14 @@ func (c *guardedConn) Recv() (migration.Message, error) {
 	if err != nil {
 		return msg, err
 	}
+
 	switch msg.(type) {
 	case *migration.Offer, *migration.BareOffer:
 		err = c.mesh.Allow(c.from, trust.RightMigrate, "moving a daemon here")
 	case *migration.Order:
 		err = c.mesh.Allow(c.from, trust.RightOperate, "ordering a migration")
 	}
+
 	if err != nil {
 		return nil, errors.Join(err, c.Send(migration.NewRefuse(migration.Failf(migration.Denied, "%v", err))))
 	}
@@ -127,10 +130,12 @@ func (c *migrationConn) Send(m migration.Message) (err error) {
 	if err := canon.WriteFrame(c.w, c.buf); err != nil {
 		return fmt.Errorf("sending a %T: %w", m, err)
 	}
+
 	switch m.(type) {
 	case *migration.ModuleChunk, *migration.HistoryBatch:
 		return nil
 	}
+
 	if err := c.w.Flush(); err != nil {
 		return fmt.Errorf("sending a %T: %w", m, err)
 	}
@@ -142,10 +147,12 @@ func (c *migrationConn) Recv() (migration.Message, error) {
 	if !c.begun {
 		most = migration.MaxOpening
 	}
+
 	b, err := canon.ReadFrameInto(c.in, c.r, most)
 	if err != nil {
 		return nil, err
 	}
+
 	c.begun = true
 	m, err := migration.Decode(b)
 	if _, kept := m.(*migration.Blocks); kept || cap(b) > 1<<20 {
@@ -153,6 +160,7 @@ func (c *migrationConn) Recv() (migration.Message, error) {
 	} else {
 		c.in = b
 	}
+
 	return m, err
 }
 

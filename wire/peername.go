@@ -33,10 +33,12 @@ func (m *Mesh) checkPeerName(key identity.EntityID, name string) error {
 	if name == m.config.Name {
 		return fmt.Errorf("%w: %q is this node's name", ErrPeerName, name)
 	}
+
 	peers, err := m.config.Trust.List()
 	if err != nil {
 		return fmt.Errorf("reading the trusted nodes: %w", err)
 	}
+
 	for _, p := range peers {
 		if p.Name == name && p.Key != key {
 			return fmt.Errorf("%w: node %s has the name %q", ErrPeerName, p.Key.Node(), name)
@@ -52,6 +54,7 @@ func (m *Mesh) peerName(known trust.Peer, key identity.EntityID, said string, ag
 	if known.Key == key {
 		had = known.Name
 	}
+
 	if said == had || said == "" || had != "" && !again {
 		return had
 	}
@@ -59,5 +62,6 @@ func (m *Mesh) peerName(known trust.Peer, key identity.EntityID, said string, ag
 		m.config.Logger.Warn("a peer's name is not taken", "peer", key.Node(), "error", err)
 		return had
 	}
+
 	return said
 }

@@ -24,16 +24,19 @@ func (s *Sender) readReplies(r *remote) {
 			hold, err = s.admit(int64(n))
 			return err
 		})
+
 		var reply *replyFrame
 		if err == nil {
 			reply, err = decodeReply(b)
 		}
+
 		s.mu.Lock()
 		if s.remote != r {
 			s.mu.Unlock()
 			hold.Done()
 			return
 		}
+
 		if err != nil || len(s.unacked) == 0 {
 			hold.Done()
 			s.hangUp()
@@ -41,6 +44,7 @@ func (s *Sender) readReplies(r *remote) {
 			s.mu.Unlock()
 			return
 		}
+
 		res, err := reply.result(s.id)
 		if p, ok := retryOf(err); ok {
 			s.hangUp()
@@ -50,6 +54,7 @@ func (s *Sender) readReplies(r *remote) {
 				return
 			}
 		}
+
 		var moved *daemon.MovedError
 		if errors.As(err, &moved) {
 			hold.Done()
@@ -57,6 +62,7 @@ func (s *Sender) readReplies(r *remote) {
 			s.mu.Unlock()
 			return
 		}
+
 		s.hops, s.tries, r.answered = 0, nil, true
 		t := s.unacked[0]
 		s.unacked = s.unacked[1:]
@@ -95,6 +101,7 @@ func (s *Sender) admit(n int64) (*budget.Hold, error) {
 	if await == nil {
 		return s.room.Reserve(s.ctx, n)
 	}
+
 	ctx, stop := context.WithCancel(s.ctx)
 	defer stop()
 	go func() {
@@ -104,6 +111,7 @@ func (s *Sender) admit(n int64) (*budget.Hold, error) {
 		case <-ctx.Done():
 		}
 	}()
+
 	hold, err := s.room.Reserve(ctx, n)
 	if err != nil && s.ctx.Err() == nil && ctx.Err() != nil {
 		return s.wanted.Reserve(s.ctx, n)
@@ -144,6 +152,7 @@ func (r *remote) write(item any) error {
 	if err := writeItem(r.w, item); err != nil {
 		return err
 	}
+
 	select {
 	case r.kick <- struct{}{}:
 	default:
@@ -158,6 +167,7 @@ func (r *remote) flusher() {
 		case <-r.stream.Context().Done():
 			return
 		}
+
 		r.mu.Lock()
 		err := r.w.Flush()
 		r.mu.Unlock()

@@ -35,6 +35,7 @@ func (m *Mesh) Grant(key identity.EntityID, rights trust.Rights) error {
 	if err != nil {
 		return err
 	}
+
 	p.Rights = rights & trust.RightsVoter
 	defer m.grants.Add(1)
 	return m.config.Trust.Put(p)

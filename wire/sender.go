@@ -66,6 +66,7 @@ func (n *Node) OpenSender(ctx context.Context, id identity.EntityID, at identity
 	if at == n.mesh.id {
 		at = 0
 	}
+
 	s := &Sender{node: n, id: id, sender: sender, at: at, window: make(chan struct{}, inFlight)}
 	if sender.IsZero() {
 		l, err := n.lanes.take()
@@ -75,6 +76,7 @@ func (n *Node) OpenSender(ctx context.Context, id identity.EntityID, at identity
 		s.sender, s.number = l.sender, l.number
 		s.giveBack = sync.OnceFunc(func() { n.lanes.give(lane{s.sender, s.number}) })
 	}
+
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	n.opened(s)
 	return s, nil
@@ -124,12 +126,14 @@ func (s *Sender) SubmitEvent(ctx context.Context, ev daemon.Event) (*Ticket, err
 	case <-s.ctx.Done():
 		return nil, context.Cause(s.ctx)
 	}
+
 	once := sync.Once{}
 	t := &Ticket{event: ev, sender: s, done: make(chan struct{}), release: func() { once.Do(func() { <-s.window }) }}
 	t.event.Answers = s.room
 	if s.wanted != nil {
 		t.await = make(chan struct{})
 	}
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed != nil {
@@ -140,6 +144,7 @@ func (s *Sender) SubmitEvent(ctx context.Context, ev daemon.Event) (*Ticket, err
 		t.release()
 		return nil, err
 	}
+
 	return t, nil
 }
 
@@ -156,14 +161,17 @@ func (s *Sender) push(ctx context.Context, t *Ticket) error {
 				return err
 			}
 			continue
+
 		case !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, daemon.ErrComing):
 			return err
 		}
+
 		if waited := s.pause(ctx, tries); errors.Is(waited, backoff.ErrSpent) {
 			return err
 		} else if waited != nil {
 			return waited
 		}
+
 		if m, ok := s.node.route(s.id); ok && m.Node != s.where() && errors.Is(err, mesh.ErrUnreachable) {
 			if err := s.follow(m); err != nil {
 				return err
@@ -186,12 +194,14 @@ func (s *Sender) elsewhere(m daemon.Moved) {
 	if stop := s.turn.Load(); stop != nil {
 		(*stop)()
 	}
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.news.CompareAndSwap(&m, nil)
 	if s.failed != nil || m.Node == s.where() || s.ctx.Err() != nil {
 		return
 	}
+
 	s.again(&daemon.MovedError{Moved: m})
 }
 
@@ -210,6 +220,7 @@ func (s *Sender) later(r *remote, p backoff.Policy) bool {
 	if s.tries == nil || time.Since(r.began) > p.For {
 		s.tries = p.Start()
 	}
+
 	err := s.pause(s.ctx, s.tries)
 	if errors.Is(err, backoff.ErrSpent) {
 		return false
@@ -217,6 +228,7 @@ func (s *Sender) later(r *remote, p backoff.Policy) bool {
 	if err == nil {
 		s.again(nil)
 	}
+
 	return true
 }
 
@@ -225,12 +237,14 @@ func (s *Sender) follow(m daemon.Moved) error {
 	if s.hops++; s.hops > maxHops {
 		return fmt.Errorf("daemon %s moved %d times before it answered: %w", s.id.Origin(), s.hops, &daemon.MovedError{Moved: m})
 	}
+
 	here := s.at == 0
 	s.by = s.where()
 	s.at = m.Node
 	if s.at == s.node.mesh.id {
 		s.at = 0
 	}
+
 	s.hangUp()
 	if here && s.at != 0 {
 		return s.sendOnAll()
@@ -248,9 +262,11 @@ func settled[T any](ctx context.Context, list []T, of func(T) *host.Pending) ([]
 		default:
 			return list, nil
 		}
+
 		if err := of(list[0]).Durable(ctx); err != nil {
 			return list, err
 		}
+
 		list = list[1:]
 	}
 	return list, nil
@@ -274,9 +290,11 @@ func (s *Sender) sendOnAll() error {
 			}
 			g.ticket.finish(daemon.Result{}, err)
 		}
+
 		s.fail(err)
 		return err
 	}
+
 	return nil
 }
 
@@ -299,18 +317,21 @@ func (s *Sender) pushOnce(ctx context.Context, t *Ticket) error {
 		if s.here, err = settled(s.ctx, s.here, func(g *taken) *host.Pending { return g.pending }); err != nil {
 			return err
 		}
+
 		p, err := s.node.local.Submit(ctx, s.id, t.event)
 		if errors.Is(err, daemon.ErrNotFound) {
 			if m, ok := s.node.route(s.id); ok && m.Node != s.node.mesh.id {
 				return &daemon.MovedError{Moved: m}
 			}
 		}
+
 		if err != nil {
 			return err
 		}
 		if s.room != nil {
 			t.onRelease(p.Release)
 		}
+
 		s.hops = 0
 		g := &taken{ticket: t, pending: p}
 		if t.sent { // to a remote before, and the daemon came here
@@ -318,14 +339,17 @@ func (s *Sender) pushOnce(ctx context.Context, t *Ticket) error {
 		} else {
 			t.given = g
 		}
+
 		s.here = append(s.here, g)
 		return nil
 	}
+
 	if s.remote == nil {
 		if err := s.dial(); err != nil {
 			return err
 		}
 	}
+
 	s.unacked, t.sent = append(s.unacked, t), true
 	if err := s.remote.send(&t.event); err != nil {
 		s.remote.abort() // its reader will send again what is not answered
@@ -343,6 +367,7 @@ func (s *Sender) dial() error {
 	if m := s.news.Load(); m != nil && m.Node != s.where() {
 		return &daemon.MovedError{Moved: *m}
 	}
+
 	stream, err := s.openProven(dial)
 	if err != nil {
 		if s.ctx.Err() == nil && dial.Err() != nil {
@@ -350,11 +375,13 @@ func (s *Sender) dial() error {
 		}
 		return err
 	}
+
 	r := newRemote(stream)
 	if err := r.write(&openEvents{Entity: s.id}); err != nil {
 		r.abort()
 		return fmt.Errorf("%w: %w", mesh.ErrUnreachable, err)
 	}
+
 	for _, t := range s.unacked {
 		t.again = true
 		if err := r.send(&t.event); err != nil {
@@ -362,6 +389,7 @@ func (s *Sender) dial() error {
 			return fmt.Errorf("%w: %w", mesh.ErrUnreachable, err)
 		}
 	}
+
 	s.remote = r
 	go s.readReplies(r)
 	return nil
@@ -382,8 +410,10 @@ func (s *Sender) openProven(ctx context.Context) (*quic.Stream, error) {
 		case p.Node != at:
 			return nil, &daemon.MovedError{Moved: p.Moved}
 		}
+
 		s.node.learn(p.Moved)
 	}
+
 	return s.node.mesh.open(ctx, at, purposeEvents)
 }
 
@@ -431,9 +461,11 @@ func (s *Sender) again(moved *daemon.MovedError) {
 			return
 		}
 	}
+
 	for _, t := range waiting {
 		t.again = true
 	}
+
 	for i, t := range waiting {
 		if err := s.push(s.ctx, t); err != nil {
 			s.unacked = append(s.unacked, waiting[i:]...)

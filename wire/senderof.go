@@ -17,6 +17,7 @@ func (m *Mesh) SenderOf(peer identity.NodeID, stated identity.EntityID) (identit
 	if stated.IsZero() {
 		return stated, nil
 	}
+
 	p, err := m.trusted(peer)
 	if err != nil {
 		return identity.EntityID{}, err
@@ -24,6 +25,7 @@ func (m *Mesh) SenderOf(peer identity.NodeID, stated identity.EntityID) (identit
 	if p.Rights&trust.RightOperate != 0 {
 		return stated, nil
 	}
+
 	return identity.ScopedSender("peer:"+p.Key.String(), stated), nil
 }
 
@@ -41,6 +43,7 @@ func (s *senderOf) of(stated identity.EntityID) (identity.EntityID, error) {
 	if stated == s.stated && grants == s.grants {
 		return s.is, nil
 	}
+
 	is, err := s.mesh.SenderOf(s.peer, stated)
 	if err == nil {
 		s.stated, s.is, s.grants = stated, is, grants

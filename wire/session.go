@@ -85,6 +85,7 @@ func (m *Mesh) accept() {
 		if err != nil {
 			return // the listener is closed
 		}
+
 		m.work.Go(func() {
 			s, err := m.welcome(conn)
 			if err != nil {
@@ -96,10 +97,12 @@ func (m *Mesh) accept() {
 				_ = conn.CloseWithError(code, err.Error()) // it is of no further use
 				return
 			}
+
 			if s == nil {
 				_ = conn.CloseWithError(codeDone, "") // a twin has its answer
 				return
 			}
+
 			m.serve(s)
 		})
 	}
@@ -112,12 +115,14 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	ctx, cancel := context.WithTimeout(m.ctx, handshakeTimeout)
 	defer cancel()
 	stream, err := conn.AcceptStream(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("waiting for hello from %s: %w", key.Node(), err)
 	}
+
 	var first [1]byte
 	if err := stream.SetReadDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return nil, err
@@ -125,6 +130,7 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 	if _, err := stream.Read(first[:]); err != nil {
 		return nil, fmt.Errorf("reading hello: %w", err)
 	}
+
 	purpose := first[0]
 	if purpose == purposeTwin {
 		return nil, m.answerTwin(ctx, conn, stream, key)
@@ -135,6 +141,7 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 	if purpose != purposeHello && purpose != purposeJoin {
 		return nil, fmt.Errorf("%w: %s opened a stream of purpose %d before hello", ErrUntrusted, key, purpose)
 	}
+
 	theirs, err := readHello(ctx, stream)
 	if err != nil {
 		return nil, err
@@ -151,11 +158,13 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 				return 0, trust.ErrTokenRefused
 			}
 			return rights, nil
+
 		case known == nil:
 			return 0, fmt.Errorf("%w: %s", ErrUntrusted, key)
 		}
 		return known.Rights, nil
 	})
+
 	mine := m.hello(nil)
 	if err != nil {
 		mine.Refused = err.Error()
@@ -165,6 +174,7 @@ func (m *Mesh) welcome(conn *quic.Conn) (*session, error) {
 	if joined := m.joined.Load(); joined != nil && purpose == purposeJoin {
 		m.work.Go(func() { (*joined)(m.ctx, key, s.peer.Rights) })
 	}
+
 	if err := writeHello(stream, 0, mine); err != nil {
 		return nil, err
 	}
@@ -193,6 +203,7 @@ func (m *Mesh) meet(s *session, h *hello, key identity.EntityID, purpose byte, r
 	if err != nil && !errors.Is(err, mesh.ErrUnknownNode) {
 		return err
 	}
+
 	var known *trust.Peer
 	if err == nil && p.Key == key {
 		known = &p
@@ -230,6 +241,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	if m.isolated.Load() {
 		return nil, fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, key.Node(), ErrIsolated)
 	}
+
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	began := time.Now()
@@ -237,6 +249,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s at %q: %w", mesh.ErrUnreachable, key.Node(), addr, err)
 	}
+
 	conn, err := m.transport.Dial(ctx, udp, m.clientTLS(key), quicConfig())
 	if err != nil {
 		if errors.Is(err, ErrUntrusted) {
@@ -244,10 +257,12 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 		}
 		return nil, fmt.Errorf("%w: %s at %s: %w", mesh.ErrUnreachable, key.Node(), addr, err)
 	}
+
 	fail := func(err error) (*session, error) {
 		_ = conn.CloseWithError(codeProtocol, "") // it is of no further use
 		return nil, fmt.Errorf("%w: %s at %s: %w", mesh.ErrUnreachable, key.Node(), addr, err)
 	}
+
 	stream, err := conn.OpenStreamSync(ctx)
 	if err != nil {
 		return fail(err)
@@ -255,6 +270,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	if err := writeHello(stream, purpose, m.hello(secret)); err != nil {
 		return fail(err)
 	}
+
 	theirs, err := readHello(ctx, stream)
 	if err != nil {
 		return fail(err)
@@ -266,6 +282,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 		}
 		return nil, fmt.Errorf("%w: node %s says: %s", ErrUntrusted, key.Node(), theirs.Refused)
 	}
+
 	if theirs.Version != protocolVersion {
 		return fail(fmt.Errorf("it speaks version %d of the protocol, this node %d", theirs.Version, protocolVersion))
 	}
@@ -287,6 +304,7 @@ func (m *Mesh) greet(ctx context.Context, key identity.EntityID, addr string, pu
 	if err != nil {
 		return fail(err)
 	}
+
 	m.work.Go(func() { m.serve(s) })
 	return s, nil
 }
@@ -310,6 +328,7 @@ func (m *Mesh) JoinWith(ctx context.Context, text string, grants trust.Rights) (
 	if t.Key == m.config.Identity.ID() {
 		return 0, fmt.Errorf("%w: it is this node's own", trust.ErrTokenRefused)
 	}
+
 	s, err := m.greet(ctx, t.Key, t.Addr, purposeJoin, t.Secret, grants&trust.RightsAll)
 	if err != nil {
 		return 0, fmt.Errorf("joining node %s: %w", t.Key.Node(), err)
@@ -328,6 +347,7 @@ func (m *Mesh) adopt(s *session) {
 	id := s.peer.Key.Node()
 	s.since = time.Now()
 	old := m.sessions[id]
+
 	switch {
 	case old == nil || !old.alive():
 	case old.life != s.life:
@@ -337,6 +357,7 @@ func (m *Mesh) adopt(s *session) {
 	default:
 		return
 	}
+
 	m.sessions[id] = s
 	m.met.Add(1)
 	if h, ok := m.handler.(interface{ PeerCame(identity.NodeID) }); ok {
@@ -352,6 +373,7 @@ func (m *Mesh) greetAll() {
 		m.config.Logger.Warn("reading the trusted nodes", "error", err)
 		return
 	}
+
 	for _, p := range peers {
 		m.work.Go(func() {
 			if _, err := m.session(m.ctx, p.Key.Node()); err != nil {
@@ -385,6 +407,7 @@ func (m *Mesh) insist(id identity.NodeID, dial func() error) {
 		if !errors.Is(err, mesh.ErrUnreachable) {
 			return
 		}
+
 		m.config.Logger.Debug("a trusted node is not reached", "peer", id, "error", err)
 		if tries.Wait(m.ctx, nil) != nil {
 			return
@@ -405,11 +428,13 @@ func (m *Mesh) session(ctx context.Context, id identity.NodeID) (*session, error
 	if s != nil && s.alive() {
 		return s, nil
 	}
+
 	select {
 	case turn <- struct{}{}:
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, id, context.Cause(ctx))
 	}
+
 	defer func() { <-turn }()
 	m.mu.Lock()
 	s = m.sessions[id]
@@ -417,6 +442,7 @@ func (m *Mesh) session(ctx context.Context, id identity.NodeID) (*session, error
 	if s != nil && s.alive() {
 		return s, nil
 	}
+
 	p, err := m.trusted(id)
 	if err != nil {
 		return nil, err
@@ -432,15 +458,18 @@ func (m *Mesh) open(ctx context.Context, id identity.NodeID, purpose byte) (*qui
 		if err != nil {
 			return nil, err
 		}
+
 		stream, err := s.conn.OpenStreamSync(ctx)
 		if err == nil {
 			if _, err = stream.Write(s.opening(ctx, purpose)); err == nil {
 				return stream, nil
 			}
 		}
+
 		if ctx.Err() != nil || try > 0 {
 			return nil, fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, id, err)
 		}
+
 		s.close(codeDone, "dead")
 	}
 }
@@ -476,6 +505,7 @@ func (m *Mesh) dispatch(conn *quic.Conn, from identity.NodeID, stream *quic.Stre
 		cut(stream)
 		return
 	}
+
 	ctx := stream.Context()
 	if purpose[0] == purposeTraced {
 		var err error
@@ -485,12 +515,15 @@ func (m *Mesh) dispatch(conn *quic.Conn, from identity.NodeID, stream *quic.Stre
 			return
 		}
 	}
+
 	if err := stream.SetReadDeadline(time.Time{}); err != nil {
 		return
 	}
+
 	m.mu.Lock()
 	handler, events := m.handler, m.events
 	m.mu.Unlock()
+
 	switch {
 	case purpose[0] == purposeMigration:
 		m.serveMigration(ctx, from, handler, stream)
@@ -508,6 +541,7 @@ func (m *Mesh) dispatch(conn *quic.Conn, from identity.NodeID, stream *quic.Stre
 		m.config.Logger.Warn("refused a node that speaks the directory's protocol of an earlier version: upgrade it", "from", from)
 		m.noteDenied(from)
 		cut(stream)
+
 	case purpose[0] == purposeTunnel:
 		m.tunnel.offer(&streamConn{Stream: stream, local: conn.LocalAddr(), remote: conn.RemoteAddr(), from: from})
 	default:
@@ -527,12 +561,14 @@ func writeHello(s *quic.Stream, purpose byte, h *hello) error {
 	if err != nil {
 		return err
 	}
+
 	w := bufio.NewWriter(s)
 	if purpose != 0 {
 		if err := w.WriteByte(purpose); err != nil {
 			return err
 		}
 	}
+
 	if err := canon.WriteFrame(w, b); err != nil {
 		return err
 	}
@@ -545,6 +581,7 @@ func readHello(ctx context.Context, s *quic.Stream) (*hello, error) {
 			return nil, err
 		}
 	}
+
 	b, err := canon.ReadFrame(s, maxHello)
 	if err != nil {
 		return nil, fmt.Errorf("reading hello: %w", err)
@@ -563,5 +600,6 @@ func decodeHello(b []byte) (*hello, error) {
 	if len(h.Name) > 255 || len(h.Addr) > 255 || len(h.Refused) > 1024 {
 		return nil, errors.New("reading hello: a field is too long")
 	}
+
 	return h, nil
 }

@@ -40,6 +40,7 @@ func (m *Mesh) serveStandby(ctx context.Context, from identity.NodeID, h mesh.Ha
 			m.config.Logger.Debug("refusing to be a standby", "from", from, "error", err)
 		}
 	}
+
 	if err := c.Close(); err != nil {
 		c.Abort()
 	}

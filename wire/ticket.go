@@ -50,6 +50,7 @@ func (t *Ticket) Release() {
 	for _, free := range frees {
 		free()
 	}
+
 	if t.waited { // it is durable: nobody sends the event again
 		t.given.pending.Drop()
 		t.event.Payload = nil
@@ -80,6 +81,7 @@ func (t *Ticket) Wait(ctx context.Context) (daemon.Result, error) {
 	if t.await != nil {
 		t.begun.Do(func() { close(t.await) })
 	}
+
 	if t.given != nil {
 		res, err := t.given.pending.Wait(ctx)
 		var moved *daemon.MovedError
@@ -89,6 +91,7 @@ func (t *Ticket) Wait(ctx context.Context) (daemon.Result, error) {
 			return res, err
 		}
 	}
+
 	select {
 	case <-t.done:
 		return t.res, t.err

@@ -26,6 +26,7 @@ func certificate(k *identity.KeyPair) (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, err
 	}
+
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<36, 0)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, priv.Public(), priv)
 	if err != nil {
@@ -60,6 +61,7 @@ func (m *Mesh) clientTLS(key identity.EntityID) *tls.Config {
 			if got != key {
 				return fmt.Errorf("%w: expected %s, the node has %s", ErrUntrusted, key, got)
 			}
+
 			return nil
 		},
 	}

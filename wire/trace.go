@@ -28,6 +28,7 @@ func traceOf(ctx context.Context) []byte {
 	if !trace.SpanContextFromContext(ctx).IsSampled() {
 		return nil
 	}
+
 	c := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, c)
 	if len(c[traceParent]) != traceParentSize {
@@ -43,6 +44,7 @@ func readTrace(ctx context.Context, r io.Reader) (context.Context, byte, error) 
 	if _, err := io.ReadFull(r, b[:]); err != nil {
 		return ctx, 0, fmt.Errorf("reading a traceparent: %w", err)
 	}
+
 	c := propagation.MapCarrier{traceParent: string(b[:traceParentSize])}
 	out := propagation.TraceContext{}.Extract(ctx, c)
 	if !trace.SpanContextFromContext(out).IsValid() {

@@ -88,6 +88,7 @@ func (t *tunnel) handle(ctx context.Context) http.Handler {
 	case <-t.closed:
 		return nil
 	}
+
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.handler
@@ -112,6 +113,7 @@ func (t *tunnel) start(m *Mesh) {
 			return context.WithValue(ctx, peerKeyType{}, c.(*streamConn).from)
 		},
 	}
+
 	m.work.Go(func() {
 		if err := t.server.Serve(t); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			m.config.Logger.Error("serving peers", "error", err)

@@ -61,6 +61,7 @@ func (m *Mesh) Isolate(on bool) {
 		}
 		return
 	}
+
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for id, s := range m.sessions {
@@ -81,20 +82,24 @@ func (m *Mesh) answerTwin(ctx context.Context, conn *quic.Conn, stream *quic.Str
 	if _, err := readHello(ctx, stream); err != nil {
 		return err
 	}
+
 	m.config.Logger.Error("another node with this node's key asks how far this one is: it was restored from a backup of this node", "from", conn.RemoteAddr())
 	if err := writeHello(stream, 0, m.hello(nil)); err != nil {
 		return err
 	}
+
 	var all []host.TwinStanding
 	if standings := m.standings.Load(); standings != nil {
 		all = (*standings)()
 	}
+
 	for more := true; more; {
 		var page twinPageOf
 		n := min(len(all), twinPage)
 		for _, s := range all[:n] {
 			page.Standings = append(page.Standings, twinStanding{Entity: s.Entity, Epoch: s.Epoch, Sequence: s.Sequence, Applied: s.Applied})
 		}
+
 		all = all[n:]
 		more = len(all) > 0
 		page.More = more
@@ -106,6 +111,7 @@ func (m *Mesh) answerTwin(ctx context.Context, conn *quic.Conn, stream *quic.Str
 			return err
 		}
 	}
+
 	return linger(ctx, conn)
 }
 
@@ -119,10 +125,12 @@ func (m *Mesh) Twin(ctx context.Context, addr string) (found bool, standings []h
 	if err != nil {
 		return false, nil, fmt.Errorf("%w: %q: %w", mesh.ErrUnreachable, addr, err)
 	}
+
 	conn, err := m.transport.Dial(ctx, udp, m.clientTLS(m.config.Identity.ID()), quicConfig())
 	if err != nil {
 		return false, nil, fmt.Errorf("%w: %s: %w", mesh.ErrUnreachable, addr, err)
 	}
+
 	defer func() { _ = conn.CloseWithError(codeDone, "") }() // all is read that is of use
 	stream, err := conn.OpenStreamSync(ctx)
 	if err != nil {
@@ -131,6 +139,7 @@ func (m *Mesh) Twin(ctx context.Context, addr string) (found bool, standings []h
 	if err := writeHello(stream, purposeTwin, m.hello(nil)); err != nil {
 		return true, nil, fmt.Errorf("asking the twin at %s: %w", addr, err)
 	}
+
 	theirs, err := readHello(ctx, stream)
 	if err != nil {
 		return true, nil, fmt.Errorf("asking the twin at %s: %w", addr, err)
@@ -138,21 +147,26 @@ func (m *Mesh) Twin(ctx context.Context, addr string) (found bool, standings []h
 	if string(theirs.Life) == string(m.life[:]) {
 		return false, nil, nil
 	}
+
 	for more := true; more; {
 		b, err := canon.ReadFrame(stream, twinFrame)
 		if err != nil {
 			return true, standings, fmt.Errorf("asking the twin at %s: %w", addr, err)
 		}
+
 		var page twinPageOf
 		if err := canon.Unmarshal(b, &page); err != nil {
 			return true, standings, fmt.Errorf("asking the twin at %s: %w", addr, err)
 		}
+
 		for _, s := range page.Standings {
 			standings = append(standings, host.TwinStanding{Entity: s.Entity, Epoch: s.Epoch, Sequence: s.Sequence, Applied: s.Applied})
 		}
+
 		if more = page.More; len(standings) > maxTwinStands {
 			return true, standings, fmt.Errorf("asking the twin at %s: more than %d daemons", addr, maxTwinStands)
 		}
 	}
+
 	return true, standings, nil
 }
