@@ -24,6 +24,7 @@ func (a *auditFile) reopen() error {
 	if err != nil {
 		return fmt.Errorf("opening the audit log: %w", err)
 	}
+
 	a.mu.Lock()
 	old := a.file
 	a.file = f
@@ -31,6 +32,7 @@ func (a *auditFile) reopen() error {
 	if old != nil {
 		return old.Close()
 	}
+
 	return nil
 }
 

@@ -20,6 +20,7 @@ func openEphemeralCache(temp string) (dir string, close func() error, err error)
 	if err != nil {
 		return "", nil, err
 	}
+
 	for _, old := range left {
 		info, err := os.Lstat(old)
 		if err != nil || !info.IsDir() || time.Since(info.ModTime()) < time.Minute || !ownedByUs(info) {
@@ -29,9 +30,11 @@ func openEphemeralCache(temp string) (dir string, close func() error, err error)
 			_ = errors.Join(os.RemoveAll(old), lock.Close()) // the next tries again
 		}
 	}
+
 	if dir, err = os.MkdirTemp(temp, ephemeralCache); err != nil {
 		return "", nil, err
 	}
+
 	lock, err := lockDir(dir)
 	if err != nil {
 		return "", nil, errors.Join(fmt.Errorf("locking the cache: %w", err), os.RemoveAll(dir))

@@ -18,6 +18,7 @@ func lockDir(dir string) (*os.File, error) {
 		_ = f.Close()
 		return nil, err
 	}
+
 	return f, nil
 }
 

@@ -37,6 +37,7 @@ func openCertificate(certFile, keyFile, addr, data string) (*certificate, error)
 			}
 		}
 	}
+
 	return c, c.load()
 }
 
@@ -58,10 +59,12 @@ func makeCertificate(certFile, keyFile, addr string) error {
 	if err != nil {
 		return err
 	}
+
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return err
 	}
+
 	now := time.Now()
 	t := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: "wasmhost control API"}, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, IsCA: true, BasicConstraintsValid: true,
@@ -69,6 +72,7 @@ func makeCertificate(certFile, keyFile, addr string) error {
 	if name, err := os.Hostname(); err == nil && name != "" {
 		t.DNSNames = append(t.DNSNames, name)
 	}
+
 	if host, _, err := net.SplitHostPort(addr); err == nil && host != "" {
 		if ip := net.ParseIP(host); ip == nil {
 			t.DNSNames = append(t.DNSNames, host)
@@ -76,10 +80,12 @@ func makeCertificate(certFile, keyFile, addr string) error {
 			t.IPAddresses = append(t.IPAddresses, ip)
 		}
 	}
+
 	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
 	if err != nil {
 		return err
 	}
+
 	secret, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return err
@@ -87,5 +93,6 @@ func makeCertificate(certFile, keyFile, addr string) error {
 	if err := os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600); err != nil {
 		return err
 	}
+
 	return os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600)
 }

@@ -28,6 +28,7 @@ func startCluster(ctx context.Context, c *Config, key *identity.KeyPair, older f
 		Etcd: c.Cluster.Etcd, EtcdCA: c.Cluster.EtcdCA, EtcdCert: c.Cluster.EtcdCert, EtcdKey: c.Cluster.EtcdKey,
 		EtcdUser: c.Cluster.EtcdUser, EtcdPassword: c.Cluster.EtcdPassword,
 		Dir: filepath.Join(c.Dir, "cluster"), Key: key, Older: older}
+
 	e, err := engine.Start(ctx, o, mesh, peer, logger)
 	if err != nil {
 		return nil, err

@@ -168,9 +168,11 @@ func (c *Config) Validate() error {
 			return invalid("Name", "%v", err)
 		}
 	}
+
 	if c.JoinRights&^trust.RightsAll != 0 {
 		return invalid("JoinRights", "%v: not rights of a joined node", c.JoinRights)
 	}
+
 	for _, d := range []struct {
 		field string
 		value time.Duration
@@ -179,6 +181,7 @@ func (c *Config) Validate() error {
 			return invalid(d.field, "%v is negative", d.value)
 		}
 	}
+
 	if c.ActiveBytes < 0 {
 		return invalid("ActiveBytes", "%d is negative", c.ActiveBytes)
 	}
@@ -194,6 +197,7 @@ func (c *Config) Validate() error {
 	if c.Cluster == nil {
 		return nil
 	}
+
 	return c.Cluster.validate(c.Dir)
 }
 
@@ -213,6 +217,7 @@ func (c *Cluster) validate(dir string) error {
 	if (c.EtcdCert == "") != (c.EtcdKey == "") {
 		return invalid("Cluster.EtcdCert", "a certificate and its key go together: give both or neither")
 	}
+
 	return nil
 }
 
@@ -232,12 +237,15 @@ func (c Config) withDefaults() Config {
 	if c.Listen == "" {
 		c.Listen = "127.0.0.1:0"
 	}
+
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+
 	if c.Version == "" {
 		c.Version = "embedded"
 	}
+
 	if c.Cluster == nil {
 		return c
 	}
@@ -246,15 +254,19 @@ func (c Config) withDefaults() Config {
 	if cluster.Name == "" {
 		cluster.Name = DefaultClusterName
 	}
+
 	if cluster.Lease == 0 {
 		cluster.Lease = DefaultLease
 	}
+
 	if cluster.Voters == 0 {
 		cluster.Voters = DefaultVoters
 	}
+
 	if cluster.JoinTimeout == 0 {
 		cluster.JoinTimeout = time.Minute
 	}
+
 	c.Cluster = &cluster
 	return c
 }

@@ -27,10 +27,12 @@ func openKey(c *Config) (*identity.KeyPair, error) {
 	if path == "" {
 		path = KeyFile(c.Dir)
 	}
+
 	read := identity.ReadKeyFile
 	if len(c.Passphrase) > 0 {
 		read = identity.ReadProtectedKeyFile
 	}
+
 	key, err := read(path, c.Passphrase)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
@@ -42,5 +44,6 @@ func openKey(c *Config) (*identity.KeyPair, error) {
 	if err := identity.WriteKeyFile(path, key, c.Passphrase); err != nil {
 		return nil, fmt.Errorf("making the node's key: %w", err)
 	}
+
 	return key, nil
 }

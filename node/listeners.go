@@ -32,6 +32,7 @@ func openListeners(ctx context.Context, c *Config, s *server.Server, metrics htt
 			err = errors.Join(err, l.close())
 		}
 	}()
+
 	s.SetAudit(c.logger("audit"))
 	if c.AuditLog != "" {
 		if l.audit, err = openAudit(c.AuditLog); err != nil {
@@ -46,6 +47,7 @@ func openListeners(ctx context.Context, c *Config, s *server.Server, metrics htt
 		for _, path := range []string{"GET /healthz", "GET /readyz"} {
 			mux.Handle(path, s)
 		}
+
 		if err := l.listen(ctx, "metrics", localByDefault(c.Metrics), server.TimeBodies(mux), nil); err != nil {
 			return nil, err
 		}
@@ -72,6 +74,7 @@ func openListeners(ctx context.Context, c *Config, s *server.Server, metrics htt
 			return nil, err
 		}
 	}
+
 	return l, nil
 }
 
@@ -81,6 +84,7 @@ func (l *listeners) listen(ctx context.Context, what, addr string, h http.Handle
 	if err != nil {
 		return fmt.Errorf("listening for --%s: %w", what, err)
 	}
+
 	s := newHTTPServer(h, 2*time.Minute, l.logger)
 	s.TLSConfig = config
 	l.servers = append(l.servers, s)
@@ -93,10 +97,12 @@ func (l *listeners) listen(ctx context.Context, what, addr string, h http.Handle
 		} else {
 			err = s.Serve(at)
 		}
+
 		if !errors.Is(err, http.ErrServerClosed) {
 			l.failed <- fmt.Errorf("serving --%s: %w", what, err)
 		}
 	}()
+
 	return nil
 }
 
@@ -119,6 +125,7 @@ func (l *listeners) close() error {
 			l.logger.Debug("closing a listener", "error", err)
 		}
 	}
+
 	if l.audit == nil {
 		return nil
 	}

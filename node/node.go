@@ -114,6 +114,7 @@ func (n *Node) watch(life context.Context) {
 	if n.cluster != nil {
 		parts.Go(func() { n.watchCluster(life) })
 	}
+
 	select {
 	case <-n.done:
 	case <-life.Done():
@@ -184,9 +185,11 @@ func (n *Node) shutDown(ctx context.Context) (err error) {
 	if n.rt != nil {
 		err = n.rt.Shutdown(ctx)
 	}
+
 	if n.http != nil {
 		err = errors.Join(err, n.endAnswers(ctx))
 	}
+
 	n.end()
 	n.work.Wait()
 	for i := len(n.closers) - 1; i >= 0; i-- {
@@ -205,6 +208,7 @@ func (n *Node) endAnswers(ctx context.Context) error {
 	if err := n.http.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
+
 	return nil
 }
 

@@ -76,6 +76,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 			return nil, errors.Join(err, o.Close())
 		}
 	}
+
 	return o.Node, nil
 }
 
@@ -86,14 +87,17 @@ func (o *opening) openStore(context.Context) (err error) {
 			return err
 		}
 	}
+
 	o.store, err = store.Open(store.Options{Dir: o.c.Dir, Ephemeral: o.c.Dir == "", Logger: o.c.logger("store")})
 	if err != nil {
 		return err
 	}
+
 	o.onClose(o.store.Close)
 	if o.options.Node, err = openKey(&o.c); err != nil {
 		return err
 	}
+
 	o.life, err = host.IncarnationOf(o.store)
 	return err
 }
@@ -104,11 +108,13 @@ func (o *opening) openMesh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+
 	o.options.Budgets = budget.NewSet(budget.Sizes{Uploads: snapshot.UploadBytes(o.c.Limits)})
 	o.mesh, err = wire.Listen(ctx, wire.Config{Budgets: o.options.Budgets, Identity: o.options.Node, Name: o.c.Name, Addr: o.c.Listen, Trust: trust, Logger: o.c.logger("wire")})
 	if err != nil {
 		return err
 	}
+
 	o.onClose(o.mesh.Close)
 
 	o.twin = twinFinder(o.life, o.mesh, o.logger)
@@ -117,6 +123,7 @@ func (o *opening) openMesh(ctx context.Context) error {
 			return fmt.Errorf("making the node's tracer: %w", err)
 		}
 	}
+
 	return nil
 }
 
@@ -130,6 +137,7 @@ func (o *opening) openCluster(ctx context.Context) (err error) {
 			return fmt.Errorf("%w, at %s: a restored node comes to its cluster when that has ended", host.ErrTwin, t.Addr)
 		}
 	}
+
 	if o.c.Join != "" {
 		if o.joined, err = o.mesh.JoinWith(ctx, o.c.Join, o.c.JoinRights); err != nil {
 			return err
@@ -141,6 +149,7 @@ func (o *opening) openCluster(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+
 	o.onClose(o.cluster.Close)
 	return nil
 }
@@ -156,6 +165,7 @@ func (o *opening) openRuntime(ctx context.Context) (err error) {
 	if o.options.CacheDir, err = o.openCache(); err != nil {
 		return err
 	}
+
 	if o.cluster != nil {
 		o.options.Cluster, err = o.cluster.HostOptions(func(m daemon.Moved) { o.events.Moved(m) })
 		if err != nil {
@@ -166,12 +176,14 @@ func (o *opening) openRuntime(ctx context.Context) (err error) {
 	if o.rt, err = host.New(ctx, o.options); err != nil {
 		return err
 	}
+
 	o.rt.Unconfirmed().LookForTwin(o.twin)
 	o.mesh.ServeStandings(o.rt.Unconfirmed().Standings)
 	o.events = wire.NewNode(o.mesh, o.rt) // before the runtime starts
 	if o.c.Prepare == nil {
 		return nil
 	}
+
 	return o.c.Prepare(o.rt)
 }
 
@@ -181,10 +193,12 @@ func (o *opening) openCache() (string, error) {
 		dir := filepath.Join(o.c.Dir, "cache")
 		return dir, keepPrivate(dir)
 	}
+
 	dir, remove, err := openEphemeralCache(os.TempDir())
 	if err != nil {
 		return "", err
 	}
+
 	o.onClose(remove)
 	return dir, nil
 }
@@ -198,6 +212,7 @@ func (o *opening) openAPI(ctx context.Context) error {
 		}
 		o.control = append(o.control, l)
 	}
+
 	o.control = append(o.control, o.pipe)
 	o.onClose(o.closeControl)
 
@@ -209,14 +224,17 @@ func (o *opening) openAPI(ctx context.Context) error {
 	if err := o.api.LoadTokens(o.store); err != nil {
 		return err
 	}
+
 	if o.c.Dir != "" {
 		o.api.ServeBackups(o.store, o.options.Node, o.life.Number)
 	}
+
 	o.api.SetTags(o.c.Tags)
 	o.api.SetTracer(o.tracer)
 	if o.cluster != nil {
 		o.api.SetEngine(o.cluster.API())
 	}
+
 	o.metrics = server.NewMetrics(o.rt, o.mesh, o.store, o.c.Version, logger)
 	o.api.SetMetrics(o.metrics)
 
@@ -224,6 +242,7 @@ func (o *opening) openAPI(ctx context.Context) error {
 	if o.listeners, err = openListeners(ctx, &o.c, o.api, o.metrics, o.failed); err != nil {
 		return err
 	}
+
 	o.onClose(o.listeners.close)
 	o.http = newHTTPServer(o.api, 5*time.Minute, o.logger)
 	for _, l := range o.control {
@@ -242,6 +261,7 @@ func (o *opening) start(ctx context.Context) error {
 			return err
 		}
 	}
+
 	if o.cluster != nil {
 		if err := o.cluster.AwaitLease(ctx, o.rt); err != nil {
 			return err
@@ -254,6 +274,7 @@ func (o *opening) start(ctx context.Context) error {
 	if o.c.Rebalance > 0 {
 		o.work.Go(func() { o.api.KeepBalanced(life, o.c.Rebalance) })
 	}
+
 	o.work.Go(func() { o.watch(life) })
 	return nil
 }

@@ -23,6 +23,7 @@ func makePrivate(dir string) error {
 	if err != nil {
 		return err
 	}
+
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -36,6 +37,7 @@ func makePrivate(dir string) error {
 		case !d.IsDir() && !d.Type().IsRegular():
 			return nil
 		}
+
 		info, err := d.Info()
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -49,10 +51,12 @@ func makePrivate(dir string) error {
 		if err := os.Chmod(path, info.Mode().Perm()&0o700); err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("making the data directory private: %w", err)
 	}
+
 	return nil
 }

@@ -19,9 +19,11 @@ func twinFinder(in host.Incarnation, mesh *wire.Mesh, logger *slog.Logger) func(
 		if err != nil {
 			logger.Debug("looking for another incarnation of this node", "address", in.Addr, "reached", found, "error", err)
 		}
+
 		if ctx.Err() == nil {
 			mesh.Isolate(found)
 		}
+
 		if !found {
 			return nil
 		}
