@@ -30,6 +30,7 @@ func ParseEventID(text string) (EventID, error) {
 			return EventID{}, fmt.Errorf("%w: event id %q: a number is between 1 and 2^63-1, in digits alone", ErrBadRequest, text)
 		}
 	}
+
 	if id.Sender == "" || len(id.Sender) > maxSender {
 		return EventID{}, fmt.Errorf("%w: event id %q: a sender's name has 1 to %d bytes, not %d", ErrBadRequest, text, maxSender, len(id.Sender))
 	}

@@ -14,6 +14,7 @@ func NextOf(h http.Header) (string, bool) {
 	if !ok || !strings.Contains(rel, `rel="next"`) {
 		return "", false
 	}
+
 	u, err := url.Parse(target)
 	if err != nil {
 		return "", false

@@ -54,6 +54,7 @@ next:
 		}
 		return 0, fmt.Errorf("%w: %q", ErrBadScope, word)
 	}
+
 	return out, nil
 }
 
