@@ -82,8 +82,10 @@ func appendList[T any](ctx context.Context, a *answer, list []T) ([]T, error) {
 		if a.left -= size; a.left < 0 {
 			return nil, readError(ctx, ErrAnswerTooLarge)
 		}
+
 		list = append(list, v)
 	}
+
 	if _, err := d.Token(); err != nil {
 		return nil, readError(ctx, err)
 	}

@@ -70,6 +70,7 @@ func (cs Channels) PublishAll(ctx context.Context, name string, at AtNode, next 
 	if err := asked.Close(); err != nil {
 		return broken(ctx, err)
 	}
+
 	return pipeline(ctx, cs.c, path, at.header(), next, func(p api.Published, enough func()) error {
 		if p.Error != nil {
 			enough()
@@ -88,10 +89,12 @@ func (cs Channels) Follow(ctx context.Context, name string, at AtNode, after str
 	if after != "" {
 		q.Set("after", after)
 	}
+
 	res, err := cs.c.do(ctx, "GET", channelPath(name, "/events"+at.query(q)), nil, at.header())
 	if err != nil {
 		return err
 	}
+
 	defer res.Close()
 	return eachLine(ctx, cs.c, res, func(ev api.ChannelEvent) error {
 		if ev.Error != nil {

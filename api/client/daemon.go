@@ -87,19 +87,23 @@ func (d Daemons) restore(ctx context.Context, snapshot io.Reader, q url.Values, 
 	if seed != nil {
 		h.Set(api.IdentityHeader, hex.EncodeToString(seed))
 	}
+
 	for name, values := range q {
 		if values[0] == "" {
 			q.Del(name) // an empty parameter is refused
 		}
 	}
+
 	path := "snapshots"
 	if len(q) > 0 {
 		path += "?" + q.Encode()
 	}
+
 	res, err := d.c.do(ctx, "POST", path, snapshot, h)
 	if err != nil {
 		return out, err
 	}
+
 	defer res.Close()
 	return out, d.c.answer(res).decode(ctx, &out)
 }

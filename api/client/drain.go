@@ -15,10 +15,12 @@ func (n Nodes) Drain(ctx context.Context, node string, req api.Drain, fn func(ap
 	if err != nil {
 		return nil, err
 	}
+
 	res, err := n.c.do(ctx, "POST", "nodes/"+segment(node)+"/drain", body, nil)
 	if err != nil {
 		return nil, err
 	}
+
 	defer res.Close()
 	var sum *api.DrainSummary
 	var left *api.Problem
@@ -33,8 +35,10 @@ func (n Nodes) Drain(ctx context.Context, node string, req api.Drain, fn func(ap
 		if fn == nil {
 			return nil
 		}
+
 		return fn(s)
 	})
+
 	switch {
 	case err != nil:
 		return sum, err
@@ -43,6 +47,7 @@ func (n Nodes) Drain(ctx context.Context, node string, req api.Drain, fn func(ap
 	case sum == nil && !req.Detach:
 		return nil, fmt.Errorf("%w: the node stopped answering while it was drained", ErrUnreachable)
 	}
+
 	return sum, nil
 }
 

@@ -14,9 +14,11 @@ func (c *Client) sending(path, id string) string {
 	if id != "" {
 		q.Set("id", id)
 	}
+
 	if c.key != "" {
 		q.Set("key", c.key)
 	}
+
 	if len(q) == 0 {
 		return path
 	}

@@ -19,16 +19,19 @@ func (c *Client) Logs(ctx context.Context, ref string, follow bool, fn func(api.
 	if !follow {
 		return stream(ctx, c, daemonPath(ref, "/logs"), fn)
 	}
+
 	d, err := c.Daemons().Get(ctx, ref)
 	if err != nil {
 		return err
 	}
+
 	var last time.Time
 	at := d.NodeID // whose lines fn has seen, up to last
 	return c.follow(ctx, d, func(d api.Daemon) error {
 		if d.NodeID != at {
 			at, last = d.NodeID, time.Time{}
 		}
+
 		seen := last
 		return stream(ctx, c, daemonPath(d.EntityID, "/logs?follow=true"), func(l api.LogLine) error {
 			if !l.Time.After(seen) {
@@ -50,10 +53,12 @@ func (c *Client) Tail(ctx context.Context, ref, after string, fn func(api.Output
 	if err != nil {
 		return err
 	}
+
 	seen := strconv.FormatUint(d.Sequence, 10)
 	if after != "" {
 		seen = after
 	}
+
 	return c.follow(ctx, d, func(d api.Daemon) error {
 		return stream(ctx, c, daemonPath(d.EntityID, "/tail?after="+url.QueryEscape(seen)), func(o api.Output) error {
 			seen = strconv.FormatUint(o.Sequence, 10)
@@ -72,6 +77,7 @@ func stream[T any](ctx context.Context, c *Client, path string, fn func(T) error
 	if err != nil {
 		return err
 	}
+
 	defer res.Close()
 	err = eachLine(ctx, c, res, func(v T) error {
 		if err := fn(v); err != nil {
@@ -79,6 +85,7 @@ func stream[T any](ctx context.Context, c *Client, path string, fn func(T) error
 		}
 		return nil
 	})
+
 	var ours *callbackError
 	if errors.As(err, &ours) {
 		return err
@@ -99,6 +106,7 @@ func (c *Client) follow(ctx context.Context, followed api.Daemon, once func(api.
 		if err == nil {
 			err = once(d)
 		}
+
 		var ours *callbackError
 		var p *api.Problem
 		switch {
@@ -111,6 +119,7 @@ func (c *Client) follow(ctx context.Context, followed api.Daemon, once func(api.
 		case err != nil:
 			return err
 		}
+
 		if time.Since(began) < followPause {
 			timer := time.NewTimer(followPause)
 			select {

@@ -26,21 +26,26 @@ func (c *Client) HappeningsSince(ctx context.Context, since time.Time, all bool,
 	if all {
 		q.Set("all", "true")
 	}
+
 	if !since.IsZero() {
 		q.Set("since", since.UTC().Format(time.RFC3339Nano))
 	}
+
 	path := "happenings"
 	if len(q) > 0 {
 		path += "?" + q.Encode()
 	}
+
 	res, err := c.do(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return err
 	}
+
 	defer res.Close()
 	if began != nil {
 		began()
 	}
+
 	if err := eachLine(ctx, c, res, fn); err != nil {
 		return err
 	}

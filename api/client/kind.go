@@ -29,10 +29,12 @@ func (k Kinds) PushTo(ctx context.Context, name string, wasm io.Reader, p PushTo
 	if q := (url.Values{"limit": p.Limits, "to": p.Nodes}).Encode(); q != "" {
 		path += "?" + q
 	}
+
 	res, err := k.c.do(ctx, "PUT", path, wasm, http.Header{api.SignatureHeader: p.Signatures})
 	if err != nil {
 		return out, err
 	}
+
 	defer res.Close()
 	return out, k.c.answer(res).decode(ctx, &out)
 }

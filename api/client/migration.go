@@ -18,10 +18,12 @@ func (c *Client) Migrate(ctx context.Context, ref string, req api.Migrate, fn fu
 	if err != nil {
 		return nil, err
 	}
+
 	res, err := c.do(ctx, "POST", daemonPath(ref, "/migrate"), body, nil)
 	if err != nil {
 		return nil, err
 	}
+
 	defer res.Close()
 	var report *api.MigrationReport
 	err = eachLine(ctx, c, res, func(s api.MigrationStep) error {
@@ -31,9 +33,11 @@ func (c *Client) Migrate(ctx context.Context, ref string, req api.Migrate, fn fu
 		if s.Phase != "" && fn != nil {
 			fn(s)
 		}
+
 		report = s.Report
 		return nil
 	})
+
 	if err == nil && report == nil && !req.Detach {
 		err = fmt.Errorf("%w: the node stopped answering while the daemon migrated", ErrUnreachable)
 	}

@@ -37,6 +37,7 @@ func (c *Client) planned(method, path string) (_ string, asks bool) {
 	if !c.dry || method == http.MethodGet || slices.Contains(harmless, bare) || strings.HasPrefix(bare, "daemons/") && strings.HasSuffix(bare, "/place") {
 		return path, false
 	}
+
 	sign := "?"
 	if query {
 		sign = "&"

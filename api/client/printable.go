@@ -52,11 +52,13 @@ func (p *printableJSON) Read(b []byte) (int, error) {
 		for _, c := range p.buf[:n] {
 			p.take(c)
 		}
+
 		if err != nil {
 			p.out = append(p.out, p.escape...) // it is cut off: the decoder says so
 			p.escape = nil
 		}
 	}
+
 	n := copy(b, p.out)
 	p.out = p.out[n:]
 	if len(p.out) > 0 {
@@ -83,9 +85,11 @@ func (p *printableJSON) take(c byte) {
 		if r, err := strconv.ParseUint(string(p.escape[2:]), 16, 32); err == nil && api.Misleads(rune(r)) {
 			p.out = append(p.out, '\\')
 		}
+
 	case strings.IndexByte("bfnrt", kind) >= 0:
 		p.out = append(p.out, '\\')
 	}
+
 	p.out = append(p.out, p.escape...)
 	p.escape = p.escape[:0]
 }

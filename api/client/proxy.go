@@ -15,6 +15,7 @@ func (c *Client) Proxy(fail func(http.ResponseWriter, error)) (*httputil.Reverse
 	if err != nil {
 		return nil, fmt.Errorf("passing requests on to %s: %w", c.base, err)
 	}
+
 	transport := c.http.Transport
 	if p, ok := transport.(printableTransport); ok {
 		transport = p.RoundTripper

@@ -37,11 +37,13 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, h
 	if strings.Contains(path, "/"+emptySegment) {
 		return nil, nil, api.NewProblem("bad-name", "not a valid name: it is empty")
 	}
+
 	path, asksPlan := c.planned(method, path)
 	target := c.base + path // of what is no part of the API's version, as /readyz is
 	if !strings.HasPrefix(path, "/") {
 		target = c.base + "/v1/" + c.lookedFor(method, path)
 	}
+
 	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return nil, nil, api.NewProblem("bad-request", "bad request: "+err.Error())
@@ -49,12 +51,15 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, h
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
+
 	if c.trace != "" {
 		req.Header.Set("Traceparent", c.trace)
 	}
+
 	for k, v := range header {
 		req.Header[k] = v
 	}
+
 	res, err := c.http.Do(req)
 	if err != nil {
 		var u *url.Error
@@ -63,18 +68,21 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, h
 		}
 		return nil, nil, broken(ctx, err)
 	}
+
 	if res.StatusCode < 300 && asksPlan {
 		return nil, nil, c.plan(ctx, res.Body)
 	}
 	if res.StatusCode < 300 {
 		return res.Body, res.Header, nil
 	}
+
 	defer res.Body.Close()
 	p := &api.Problem{}
 	b, err := io.ReadAll(io.LimitReader(res.Body, api.MaxJSON))
 	if err == nil {
 		err = json.Unmarshal(b, p)
 	}
+
 	if err != nil || p.Code == "" {
 		return nil, nil, fmt.Errorf("the node answered %s: %.200s", res.Status, b)
 	}
@@ -120,6 +128,7 @@ func (c *Client) call(ctx context.Context, method, path string, body io.Reader, 
 	if err != nil {
 		return err
 	}
+
 	defer res.Close()
 	if into == nil {
 		return nil

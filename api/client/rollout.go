@@ -15,10 +15,12 @@ func (d Daemons) Rollout(ctx context.Context, req api.Rollout, fn func(api.Rollo
 	if err != nil {
 		return nil, err
 	}
+
 	res, err := d.c.do(ctx, "POST", "upgrades", body, nil)
 	if err != nil {
 		return nil, err
 	}
+
 	defer res.Close()
 	var sum *api.RolloutSummary
 	var failed *api.Problem
@@ -33,8 +35,10 @@ func (d Daemons) Rollout(ctx context.Context, req api.Rollout, fn func(api.Rollo
 		if fn == nil {
 			return nil
 		}
+
 		return fn(st)
 	})
+
 	switch {
 	case err != nil:
 		return sum, err
@@ -43,5 +47,6 @@ func (d Daemons) Rollout(ctx context.Context, req api.Rollout, fn func(api.Rollo
 	case sum == nil:
 		return nil, fmt.Errorf("%w: the rollout's answer ended before its summary: ask again, it goes on where it is", ErrUnreachable)
 	}
+
 	return sum, nil
 }

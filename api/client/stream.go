@@ -25,14 +25,17 @@ func pipeline[T any](ctx context.Context, c *Client, path string, header http.He
 		close(read)
 		_ = w.Close() // what was read is sent to its end, and answered
 	}()
+
 	defer body.Close()
 	res, err := c.do(ctx, "POST", path, body, header)
 	if err != nil {
 		return err
 	}
+
 	defer res.Close()
 	enough := func() { _ = w.Close() } // never fails
 	err = eachLine(ctx, c, res, func(line T) error { return fn(line, enough) })
+
 	select {
 	case readErr := <-read:
 		if readErr != nil {
@@ -40,6 +43,7 @@ func pipeline[T any](ctx context.Context, c *Client, path string, header http.He
 		}
 	default: // next still waits for more
 	}
+
 	return err
 }
 
@@ -60,6 +64,7 @@ func frames(w io.Writer, next func() ([]byte, error)) error {
 			}
 		}
 	}()
+
 	for {
 		payload, err := next()
 		mu.Lock()
@@ -74,6 +79,7 @@ func frames(w io.Writer, next func() ([]byte, error)) error {
 			<-stopped
 			return err
 		}
+
 		select {
 		case kick <- struct{}{}:
 		default:
@@ -86,6 +92,7 @@ func eachLine[T any](ctx context.Context, c *Client, r io.Reader, fn func(T) err
 	a := c.answer(r)
 	most := a.left
 	d := json.NewDecoder(bufio.NewReaderSize(a, 64<<10))
+
 	for {
 		a.left = most // of each line
 		var v T
@@ -94,6 +101,7 @@ func eachLine[T any](ctx context.Context, c *Client, r io.Reader, fn func(T) err
 		} else if err != nil {
 			return readError(ctx, err)
 		}
+
 		if err := fn(v); err != nil {
 			return err
 		}
