@@ -36,6 +36,7 @@ func init() {
 	if encoder, err = eo.EncMode(); err != nil {
 		panic(err)
 	}
+
 	decoder, err = cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		IndefLength:       cbor.IndefLengthForbidden,
@@ -47,6 +48,7 @@ func init() {
 		UTF8:              cbor.UTF8RejectInvalid,
 		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
 	}.DecMode()
+
 	if err != nil {
 		panic(err)
 	}
@@ -81,6 +83,7 @@ func Unmarshal(data []byte, v any) error {
 	if err := decoder.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("%w: %w", ErrContent, err)
 	}
+
 	// The decoder takes an array of small numbers for a byte string, and more
 	// of the kind.
 	again, err := encoder.Marshal(v)

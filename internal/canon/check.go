@@ -62,10 +62,12 @@ func (s *scanner) item(depth int) error {
 	if depth > MaxDepth {
 		return fail(ErrTooDeep)
 	}
+
 	major, info, n, reason := s.head()
 	if reason != nil {
 		return fail(reason)
 	}
+
 	left := uint64(len(s.data) - s.pos)
 	switch major {
 	case 0, 1:
@@ -74,12 +76,14 @@ func (s *scanner) item(depth int) error {
 		if n > left {
 			return fail(ErrTruncated)
 		}
+
 		text := s.data[s.pos : s.pos+int(n)]
 		s.pos += int(n)
 		if major == 3 && !utf8.Valid(text) {
 			return fail(ErrUTF8)
 		}
 		return nil
+
 	case 4, 5:
 		if n > MaxElements {
 			return fail(ErrTooMany)
@@ -90,17 +94,20 @@ func (s *scanner) item(depth int) error {
 		if major == 5 {
 			return s.pairs(int(n), depth)
 		}
+
 		for range n {
 			if err := s.item(depth + 1); err != nil {
 				return err
 			}
 		}
 		return nil
+
 	case 7:
 		if reason := simple(info, n); reason != nil {
 			return fail(reason)
 		}
 		return nil
+
 	default:
 		return fail(ErrForbidden)
 	}
@@ -113,6 +120,7 @@ func (s *scanner) pairs(n, depth int) error {
 		if err := s.item(depth + 1); err != nil {
 			return err
 		}
+
 		key := s.data[start:s.pos]
 		if i > 0 {
 			switch c := bytes.Compare(last, key); {
@@ -122,11 +130,13 @@ func (s *scanner) pairs(n, depth int) error {
 				return &Error{ErrUnsorted, start}
 			}
 		}
+
 		last = key
 		if err := s.item(depth + 1); err != nil {
 			return err
 		}
 	}
+
 	return nil
 }
 
@@ -135,6 +145,7 @@ func (s *scanner) head() (major, info byte, n uint64, reason error) {
 	if s.pos >= len(s.data) {
 		return 0, 0, 0, ErrTruncated
 	}
+
 	major, info = s.data[s.pos]>>5, s.data[s.pos]&31
 	s.pos++
 	switch {
@@ -145,10 +156,12 @@ func (s *scanner) head() (major, info byte, n uint64, reason error) {
 	case info > 27:
 		return major, info, 0, ErrMalformed
 	}
+
 	size := 1 << (info - 24)
 	if len(s.data)-s.pos < size {
 		return major, info, 0, ErrTruncated
 	}
+
 	var buf [8]byte
 	copy(buf[8-size:], s.data[s.pos:])
 	s.pos += size
@@ -157,6 +170,7 @@ func (s *scanner) head() (major, info byte, n uint64, reason error) {
 	if major != 7 && n < least {
 		return major, info, n, ErrNotShortest
 	}
+
 	return major, info, n, nil
 }
 
@@ -170,23 +184,27 @@ func simple(info byte, n uint64) error {
 			return ErrMalformed
 		}
 		return ErrForbidden
+
 	case 25:
 		if h := float16.Frombits(uint16(n)); h.IsNaN() && n != 0x7e00 {
 			return ErrNotShortest
 		}
 		return nil
+
 	case 26:
 		f := math.Float32frombits(uint32(n))
 		if f != f || float16.Fromfloat32(f).Float32() == f {
 			return ErrNotShortest
 		}
 		return nil
+
 	case 27:
 		f := math.Float64frombits(n)
 		if f != f || float64(float32(f)) == f {
 			return ErrNotShortest
 		}
 		return nil
+
 	default:
 		return ErrForbidden
 	}

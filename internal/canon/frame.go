@@ -20,10 +20,12 @@ func WriteFrame(w io.Writer, b []byte) error {
 	if uint64(len(b)) > 1<<32-1 {
 		return fmt.Errorf("%w: %d bytes", ErrFrameTooLarge, len(b))
 	}
+
 	binary.BigEndian.PutUint32(head[:], uint32(len(b)))
 	if _, err := w.Write(head[:]); err != nil {
 		return err
 	}
+
 	_, err := w.Write(b)
 	return err
 }
@@ -49,6 +51,7 @@ func readFrame(room []byte, r io.Reader, limit int, admit func(n int) error) ([]
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
 	}
+
 	n := binary.BigEndian.Uint32(head[:])
 	if uint64(n) > uint64(limit) {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrFrameTooLarge, n, limit)
@@ -56,16 +59,19 @@ func readFrame(room []byte, r io.Reader, limit int, admit func(n int) error) ([]
 	if err := admit(int(n)); err != nil {
 		return nil, err
 	}
+
 	buf := room[:0]
 	if cap(buf) < min(int(n), frameStep) {
 		buf = make([]byte, 0, min(int(n), frameStep))
 	}
+
 	for len(buf) < int(n) {
 		step := min(int(n)-len(buf), max(frameStep, len(buf)))
 		start := len(buf)
 		if cap(buf)-start < step {
 			buf = append(make([]byte, 0, start+step), buf...)
 		}
+
 		buf = buf[:start+step]
 		if _, err := io.ReadFull(r, buf[start:]); err != nil {
 			if err == io.EOF {
@@ -74,5 +80,6 @@ func readFrame(room []byte, r io.Reader, limit int, admit func(n int) error) ([]
 			return nil, err
 		}
 	}
+
 	return buf, nil
 }

@@ -33,9 +33,11 @@ func CutBytes(b []byte) (content, rest []byte, err error) {
 	if reason == nil && n > uint64(len(b)-s.pos) {
 		reason = ErrTruncated
 	}
+
 	if reason != nil {
 		return nil, nil, &Error{reason, 0}
 	}
+
 	end := s.pos + int(n)
 	return b[s.pos:end:end], b[end:], nil
 }

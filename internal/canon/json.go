@@ -28,6 +28,7 @@ func UnmarshalJSON(b []byte, into any) error {
 	if err := checkText(b); err != nil {
 		return fmt.Errorf("%w: %w", ErrJSON, err)
 	}
+
 	w := jsonWalk{json.NewDecoder(bytes.NewReader(b))}
 	w.d.UseNumber()
 	if err := w.value(reflect.TypeOf(into).Elem(), "", 0); err != nil {
@@ -36,6 +37,7 @@ func UnmarshalJSON(b []byte, into any) error {
 	if _, err := w.d.Token(); err != io.EOF {
 		return fmt.Errorf("%w: there is something behind the value", ErrJSON)
 	}
+
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
@@ -50,25 +52,31 @@ func checkText(b []byte) error {
 	if !utf8.Valid(b) {
 		return errors.New("the text is not UTF-8")
 	}
+
 	for i := 0; i < len(b); i++ { // only strings have backslashes
 		if b[i] != '\\' {
 			continue
 		}
+
 		i++
 		r, ok := escaped(b, i)
 		if !ok {
 			continue
 		}
+
 		i += 4
 		if r < 0xd800 || r > 0xdfff {
 			continue
 		}
+
 		low, ok := escaped(b, i+2)
 		if r > 0xdbff || !ok || b[i+1] != '\\' || low < 0xdc00 || low > 0xdfff {
 			return errors.New("half of a surrogate pair")
 		}
+
 		i += 6
 	}
+
 	return nil
 }
 
@@ -97,21 +105,26 @@ func (w jsonWalk) value(t reflect.Type, at string, depth int) error {
 	} else if err != nil {
 		return err
 	}
+
 	nullable := t == nil
 	for t != nil && t.Kind() == reflect.Pointer {
 		nullable, t = true, t.Elem()
 	}
+
 	if t != nil && (t.Kind() == reflect.Interface || reflect.PointerTo(t).Implements(jsonUnmarshaler) || reflect.PointerTo(t).Implements(textUnmarshaler)) {
 		nullable, t = nullable || t.Kind() == reflect.Interface, nil
 	}
+
 	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Map) {
 		nullable = true
 	}
+
 	switch tok := tok.(type) {
 	case nil:
 		if !nullable || at == "" {
 			return fmt.Errorf("%snull is no value", at)
 		}
+
 	case json.Delim:
 		if depth++; depth > maxJSONDepth {
 			return fmt.Errorf("%smore than %d levels", at, maxJSONDepth)
@@ -120,6 +133,7 @@ func (w jsonWalk) value(t reflect.Type, at string, depth int) error {
 			return w.object(t, at, depth)
 		}
 		return w.array(t, at, depth)
+
 	case string:
 		if t != nil && t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 {
 			if _, err := base64.StdEncoding.Strict().DecodeString(tok); err != nil || strings.ContainsAny(tok, "\r\n") {
@@ -127,6 +141,7 @@ func (w jsonWalk) value(t reflect.Type, at string, depth int) error {
 			}
 		}
 	}
+
 	return nil
 }
 
@@ -137,12 +152,14 @@ func (w jsonWalk) object(t reflect.Type, at string, depth int) error {
 		fields = make(map[string]reflect.Type)
 		jsonFields(t, fields)
 	}
+
 	seen := make(map[string]bool)
 	for w.d.More() {
 		tok, err := w.d.Token()
 		if err != nil {
 			return err
 		}
+
 		key, ok := tok.(string)
 		if !ok {
 			return fmt.Errorf("%sa key that is no string", at)
@@ -150,6 +167,7 @@ func (w jsonWalk) object(t reflect.Type, at string, depth int) error {
 		if seen[key] {
 			return fmt.Errorf("%sthe key %q stands there twice", at, key)
 		}
+
 		seen[key] = true
 		var of reflect.Type
 		if fields != nil {
@@ -159,10 +177,12 @@ func (w jsonWalk) object(t reflect.Type, at string, depth int) error {
 		} else if t != nil && t.Kind() == reflect.Map {
 			of = t.Elem()
 		}
+
 		if err := w.value(of, at+key+": ", depth); err != nil {
 			return err
 		}
 	}
+
 	_, err := w.d.Token()
 	return err
 }
@@ -183,15 +203,18 @@ func (w jsonWalk) array(t reflect.Type, at string, depth int) error {
 	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
 		of = t.Elem()
 	}
+
 	n := 0
 	for ; w.d.More(); n++ {
 		if err := w.value(of, fmt.Sprintf("%s[%d]: ", strings.TrimSuffix(at, ": "), n), depth); err != nil {
 			return err
 		}
 	}
+
 	if t != nil && t.Kind() == reflect.Array && n != t.Len() {
 		return fmt.Errorf("%s%d values, not %d", at, n, t.Len())
 	}
+
 	_, err := w.d.Token()
 	return err
 }

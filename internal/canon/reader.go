@@ -35,6 +35,7 @@ func (r *Reader) Bytes(buf []byte, limit uint64) ([]byte, error) {
 	if n > limit {
 		return nil, &Error{ErrTooMany, start}
 	}
+
 	return r.grow(buf[:0], n)
 }
 
@@ -45,6 +46,7 @@ func (r *Reader) Item(limit uint64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	var reason *Error
 	if err := Check(b); errors.As(err, &reason) {
 		return nil, &Error{reason.Reason, start + reason.Offset}
@@ -85,11 +87,13 @@ func (r *Reader) headOf(major byte) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+
 	s := scanner{data: b}
 	got, _, n, reason := s.head()
 	if reason == nil && got != major {
 		reason = ErrContent
 	}
+
 	if reason != nil {
 		return 0, &Error{reason, start}
 	}
@@ -102,6 +106,7 @@ func (r *Reader) head(b []byte) ([]byte, error) {
 	if err != nil {
 		return b, r.cut(err)
 	}
+
 	r.off++
 	b = append(b, first)
 	if info := first & 31; info >= 24 && info <= 27 {
@@ -117,10 +122,12 @@ func (r *Reader) item(b []byte, limit uint64, depth int) ([]byte, error) {
 	if depth > MaxDepth {
 		return b, &Error{ErrTooDeep, start}
 	}
+
 	b, err := r.head(b)
 	if err != nil {
 		return b, err
 	}
+
 	s := scanner{data: b[from:]}
 	major, _, n, reason := s.head()
 	switch {
@@ -129,6 +136,7 @@ func (r *Reader) item(b []byte, limit uint64, depth int) ([]byte, error) {
 	case uint64(len(b)) > limit, (major == 4 || major == 5) && n > MaxElements, (major == 2 || major == 3) && n > limit-uint64(len(b)):
 		return b, &Error{ErrTooMany, start}
 	}
+
 	switch major {
 	case 2, 3:
 		return r.grow(b, n)
@@ -142,6 +150,7 @@ func (r *Reader) item(b []byte, limit uint64, depth int) ([]byte, error) {
 			}
 		}
 	}
+
 	return b, nil
 }
 
@@ -156,6 +165,7 @@ func (r *Reader) grow(b []byte, n uint64) ([]byte, error) {
 			copy(bigger, b)
 			b = bigger
 		}
+
 		step := min(n, uint64(cap(b)-have))
 		b = b[:have+int(step)]
 		got, err := io.ReadFull(r.r, b[have:])
@@ -163,8 +173,10 @@ func (r *Reader) grow(b []byte, n uint64) ([]byte, error) {
 		if err != nil {
 			return b[:have+got], r.cut(err)
 		}
+
 		n -= step
 	}
+
 	return b, nil
 }
 

@@ -17,6 +17,7 @@ func VariantsOf[T any](kind func(T) byte, all ...T) *Variants[T] {
 		}
 		*at = reflect.TypeOf(one).Elem()
 	}
+
 	return v
 }
 
