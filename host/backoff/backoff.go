@@ -57,6 +57,7 @@ func (t *Tries) Wait(ctx context.Context, stop <-chan struct{}) error {
 	if !ok {
 		return ErrSpent
 	}
+
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
