@@ -34,10 +34,12 @@ func NewArchive(name string) (*Archive, error) {
 	if _, err := os.Lstat(name); err == nil {
 		return nil, fmt.Errorf("%w: the file %s", ErrExists, name)
 	}
+
 	f, err := os.CreateTemp(filepath.Dir(name), partName+"*") // mode 0600
 	if err != nil {
 		return nil, fmt.Errorf("writing a backup: %w", err)
 	}
+
 	a := &Archive{name: name, file: f, entries: make(map[string]archived)}
 	a.tar = tar.NewWriter(a)
 	return a, nil
@@ -58,16 +60,19 @@ func OpenArchive(name string) (_ *Archive, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a backup: %w", err)
 	}
+
 	a := &Archive{name: name, file: f, entries: make(map[string]archived)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.Close())
 		}
 	}()
+
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("opening a backup: %w", err)
 	}
+
 	for r := tar.NewReader(f); ; {
 		h, err := r.Next()
 		if err == io.EOF {
@@ -79,6 +84,7 @@ func OpenArchive(name string) (_ *Archive, err error) {
 		if h.Typeflag != tar.TypeReg || !ValidName(h.Name) || len(a.entries) > MaxFiles {
 			return nil, fmt.Errorf("%w: %s has the entry %.80q", ErrNotABackup, name, h.Name)
 		}
+
 		at, err := f.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return nil, fmt.Errorf("opening a backup: %w", err)
@@ -86,8 +92,10 @@ func OpenArchive(name string) (_ *Archive, err error) {
 		if h.Size > info.Size()-at {
 			return nil, damaged("%s ends within %s", name, h.Name)
 		}
+
 		a.entries[h.Name] = archived{at, h.Size}
 	}
+
 	if len(a.entries) == 0 {
 		return nil, fmt.Errorf("%w: %s is empty", ErrNotABackup, name)
 	}
@@ -104,13 +112,16 @@ func (a *Archive) Put(ctx context.Context, name string, size int64, r io.Reader)
 	if _, ok := a.entries[name]; ok {
 		return nil
 	}
+
 	err := a.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o600, Format: tar.FormatPAX})
 	if err == nil {
 		_, err = io.CopyN(a.tar, r, size)
 	}
+
 	if err = errors.Join(err, ctx.Err()); err != nil {
 		return fmt.Errorf("writing a backup: %w", err)
 	}
+
 	a.entries[name] = archived{size: size}
 	a.whole = a.whole || strings.HasPrefix(name, manifestPrefix)
 	return nil
@@ -136,6 +147,7 @@ func (a *Archive) List(_ context.Context, prefix string, fn func(string, int64) 
 			}
 		}
 	}
+
 	return nil
 }
 
@@ -144,13 +156,16 @@ func (a *Archive) Close() error {
 	if a.tar == nil {
 		return a.file.Close()
 	}
+
 	err := errors.Join(a.tar.Close(), a.file.Sync(), a.file.Close())
 	if err == nil && a.whole {
 		err = os.Link(a.file.Name(), a.name) // fails where the name is taken
 	}
+
 	if err == nil && a.whole {
 		err = syncFolder(filepath.Dir(a.name))
 	}
+
 	if err = errors.Join(err, os.Remove(a.file.Name())); err != nil {
 		return fmt.Errorf("writing the backup %s: %w", a.name, err)
 	}

@@ -40,16 +40,19 @@ func OpenDir(name string, create bool) (_ *Dir, err error) {
 			return nil, fmt.Errorf("making the directory of backups: %w", err)
 		}
 	}
+
 	root, err := os.OpenRoot(name)
 	if err != nil {
 		return nil, fmt.Errorf("opening the directory of backups: %w", err)
 	}
+
 	d := &Dir{root, name}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, root.Close())
 		}
 	}()
+
 	text, err := root.ReadFile(markName)
 	switch {
 	case err == nil && string(text) == markText:
@@ -61,6 +64,7 @@ func OpenDir(name string, create bool) (_ *Dir, err error) {
 	case !create:
 		return nil, fmt.Errorf("%w: %s has no file %s", ErrNotABackup, name, markName)
 	}
+
 	if entries, err := fs.ReadDir(root.FS(), "."); err != nil || len(entries) > 0 {
 		return nil, errors.Join(fmt.Errorf("%w: %s is not empty and has no file %s", ErrNotABackup, name, markName), err)
 	}
@@ -99,11 +103,13 @@ func (d *Dir) write(ctx context.Context, at string, r io.Reader, size int64) (er
 	if err != nil {
 		return fmt.Errorf("writing a backup: %w", err)
 	}
+
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("writing a backup: %w", err), d.root.Remove(temp))
 		}
 	}()
+
 	err = copySynced(ctx, f, r, size)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
@@ -111,6 +117,7 @@ func (d *Dir) write(ctx context.Context, at string, r io.Reader, size int64) (er
 	if err = d.root.Rename(temp, at); err != nil {
 		return err
 	}
+
 	return d.syncDirs(path.Dir(at))
 }
 
@@ -127,6 +134,7 @@ func (d *Dir) syncDirs(dir string) error {
 		if dir == "." {
 			return nil
 		}
+
 		dir = path.Dir(dir)
 	}
 }
@@ -137,15 +145,18 @@ func copySynced(ctx context.Context, f *os.File, r io.Reader, size int64) error 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+
 		began := time.Now()
 		n, err := io.CopyN(f, r, min(left, syncEvery))
 		left -= n
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
+
 		if err = errors.Join(err, f.Sync()); err == nil {
 			err = rest(ctx, began)
 		}
+
 		if err != nil {
 			return err
 		}
@@ -159,6 +170,7 @@ func (d *Dir) Open(_ context.Context, name string) (io.ReadCloser, int64, error)
 	if err != nil {
 		return nil, 0, err
 	}
+
 	f, err := d.root.Open(at)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, fmt.Errorf("%w: %s is not in %s", ErrNotFound, name, d.name)
@@ -166,6 +178,7 @@ func (d *Dir) Open(_ context.Context, name string) (io.ReadCloser, int64, error)
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading a backup: %w", err)
 	}
+
 	info, err := f.Stat()
 	if err != nil {
 		return nil, 0, errors.Join(fmt.Errorf("reading a backup: %w", err), f.Close())
@@ -182,13 +195,16 @@ func (d *Dir) List(ctx context.Context, prefix string, fn func(string, int64) er
 		if err = errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}
+
 		name := at
 		if prefix == objectPrefix {
 			name = objectPrefix + path.Base(at)
 		}
+
 		if e.IsDir() || !ValidName(name) {
 			return nil
 		}
+
 		info, err := e.Info()
 		if err != nil {
 			return err
@@ -198,6 +214,7 @@ func (d *Dir) List(ctx context.Context, prefix string, fn func(string, int64) er
 	if err != nil {
 		return fmt.Errorf("listing backups: %w", err)
 	}
+
 	return nil
 }
 

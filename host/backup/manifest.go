@@ -88,10 +88,12 @@ func (m *Manifest) Seal(node *identity.KeyPair, recipient identity.SealKey) erro
 	if err != nil {
 		return err
 	}
+
 	e, err := identity.Seal(node, recipient, link)
 	if err != nil {
 		return err
 	}
+
 	m.Key.Envelope = e.Bytes()
 	return nil
 }
@@ -103,6 +105,7 @@ func (m *Manifest) OpenKey(recipient *identity.KeyPair) (*identity.KeyPair, erro
 	if err != nil {
 		return nil, err
 	}
+
 	key, err := e.Open(recipient, link, node)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrWrongKey, err)
@@ -115,10 +118,12 @@ func (m *Manifest) envelope() (*identity.Envelope, []byte, identity.EntityID, er
 	if err != nil {
 		return nil, nil, node, fmt.Errorf("%w: the node's key: %w", ErrManifest, err)
 	}
+
 	e, err := identity.ParseEnvelope(m.Key.Envelope)
 	if err != nil {
 		return nil, nil, node, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
+
 	link, err := m.link()
 	return e, link, node, err
 }
@@ -143,6 +148,7 @@ func Parse(b []byte) (*Manifest, error) {
 	if len(b) > MaxManifest {
 		return nil, fmt.Errorf("%w: %d bytes; the limit is %d", ErrManifest, len(b), MaxManifest)
 	}
+
 	head, body, ok := bytes.Cut(b, []byte("\n"))
 	sum, isOurs := strings.CutPrefix(string(head), headPrefix)
 	if !ok || !isOurs || !validDigest(sum) {
@@ -151,10 +157,12 @@ func Parse(b []byte) (*Manifest, error) {
 	if got := sha256.Sum256(body); hex.EncodeToString(got[:]) != sum {
 		return nil, damaged("the manifest does not have its digest")
 	}
+
 	m, err := decode(body)
 	if err != nil {
 		return nil, err
 	}
+
 	e, link, node, err := m.envelope()
 	if err != nil {
 		return nil, err
@@ -162,6 +170,7 @@ func Parse(b []byte) (*Manifest, error) {
 	if err := e.Verify(link, node); err != nil {
 		return nil, damaged("its node has not signed the manifest: %v", err)
 	}
+
 	return m, nil
 }
 
@@ -176,6 +185,7 @@ func decode(body []byte) (*Manifest, error) {
 	if any.Version != Version {
 		return nil, fmt.Errorf("%w: version %d, this program reads %d", ErrVersion, any.Version, Version)
 	}
+
 	m := &Manifest{}
 	if err := canon.UnmarshalJSON(body, m); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
@@ -183,6 +193,7 @@ func decode(body []byte) (*Manifest, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
+
 	return m, nil
 }
 
@@ -199,6 +210,7 @@ func (m *Manifest) check() error {
 	if len(m.Files) > MaxFiles {
 		return fmt.Errorf("%w: %d files; the limit is %d", ErrManifest, len(m.Files), MaxFiles)
 	}
+
 	last, left := "", int64(math.MaxInt64)
 	for _, f := range m.Files {
 		if !validPath(f.Path) {
@@ -210,8 +222,10 @@ func (m *Manifest) check() error {
 		if f.Size < 0 || f.Size > left || !validDigest(f.SHA256) {
 			return fmt.Errorf("%w: %.80q has %d bytes and the digest %.80q", ErrManifest, f.Path, f.Size, f.SHA256)
 		}
+
 		last, left = f.Path, left-f.Size
 	}
+
 	return nil
 }
 

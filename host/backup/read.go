@@ -41,9 +41,11 @@ func List(ctx context.Context, at Objects) ([]Listed, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	for i := range out {
 		out[i].Manifest, out[i].Err = Read(ctx, at, out[i].ID)
 	}
+
 	slices.SortFunc(out, func(a, b Listed) int { return strings.Compare(a.ID, b.ID) }) // ids begin with the time
 	return out, nil
 }
@@ -59,11 +61,14 @@ func Read(ctx context.Context, at Objects, id string) (*Manifest, error) {
 		if last == "" {
 			return nil, fmt.Errorf("%w: the place has none", ErrNotFound)
 		}
+
 		id = last
 	}
+
 	if !validID(id) {
 		return nil, fmt.Errorf("%w: %.80q", ErrNotFound, id)
 	}
+
 	r, size, err := at.Open(ctx, manifestName(id))
 	if err != nil {
 		return nil, err
@@ -71,10 +76,12 @@ func Read(ctx context.Context, at Objects, id string) (*Manifest, error) {
 	if size > MaxManifest {
 		return nil, errors.Join(fmt.Errorf("%w: %d bytes; the limit is %d", ErrManifest, size, MaxManifest), r.Close())
 	}
+
 	text, err := io.ReadAll(io.LimitReader(r, MaxManifest+1))
 	if err = errors.Join(err, r.Close()); err != nil {
 		return nil, fmt.Errorf("reading the manifest of %s: %w", id, err)
 	}
+
 	m, err := Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("backup %s: %w", id, err)
@@ -82,6 +89,7 @@ func Read(ctx context.Context, at Objects, id string) (*Manifest, error) {
 	if m.ID != id {
 		return nil, damaged("the manifest of %s is that of %s", id, m.ID)
 	}
+
 	return m, nil
 }
 
@@ -102,6 +110,7 @@ func Verify(ctx context.Context, at Objects, m *Manifest, tell func(Progress)) e
 	now := Progress{Phase: "verify", Whole: m.Size()}
 	tell(now)
 	var bad []string
+
 	for _, f := range m.Files {
 		err := readObject(ctx, at, f, io.Discard, func(n int64) {
 			now.Done += n
@@ -110,15 +119,19 @@ func Verify(ctx context.Context, at Objects, m *Manifest, tell func(Progress)) e
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+
 		if err != nil {
 			bad = append(bad, fmt.Sprintf("%s: %v", f.Path, err))
 		}
+
 		now.Files++
 		tell(now)
 	}
+
 	if len(bad) == 0 {
 		return nil
 	}
+
 	text := strings.Join(bad[:min(len(bad), 5)], "; ")
 	return damaged("%d of %d files: %s", len(bad), len(m.Files), text)
 }
@@ -133,10 +146,12 @@ func readObject(ctx context.Context, at Objects, f File, w io.Writer, read func(
 	if err != nil {
 		return err
 	}
+
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if size != f.Size {
 		return damaged("the object %s has %d bytes, not %d", f.SHA256, size, f.Size)
 	}
+
 	h := sha256.New()
 	n, err := copyWithin(ctx, io.MultiWriter(w, h, counter(read)), io.LimitReader(r, f.Size+1), false)
 	if err != nil {
@@ -145,6 +160,7 @@ func readObject(ctx context.Context, at Objects, f File, w io.Writer, read func(
 	if got := hex.EncodeToString(h.Sum(nil)); n != f.Size || got != f.SHA256 {
 		return damaged("the object %s has %d bytes and the digest %s", f.SHA256, n, got)
 	}
+
 	return nil
 }
 
@@ -163,11 +179,13 @@ func Restore(ctx context.Context, at Objects, m *Manifest, dir string, tell func
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("restoring: %w", err)
 	}
+
 	for _, folder := range []string{"db", "states", "modules"} {
 		if err := os.Mkdir(filepath.Join(dir, folder), 0o700); err != nil {
 			return fmt.Errorf("restoring: %w", err)
 		}
 	}
+
 	now := Progress{Phase: "restore", Whole: m.Size()}
 	tell(now)
 	for _, f := range m.Files {
@@ -180,9 +198,11 @@ func Restore(ctx context.Context, at Objects, m *Manifest, dir string, tell func
 		}); err != nil {
 			return fmt.Errorf("restoring %s: %w", f.Path, err)
 		}
+
 		now.Files++
 		tell(now)
 	}
+
 	for _, folder := range []string{"db", "states", "modules", "."} {
 		if err := syncFolder(filepath.Join(dir, folder)); err != nil {
 			return fmt.Errorf("restoring: %w", err)
@@ -196,6 +216,7 @@ func restoreFile(ctx context.Context, at Objects, f File, path string, read func
 	if err != nil {
 		return err
 	}
+
 	err = readObject(ctx, at, f, out, read)
 	if err == nil {
 		err = out.Sync()

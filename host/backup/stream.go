@@ -50,6 +50,7 @@ func Send(ctx context.Context, w io.Writer, src Source, m *Manifest, has func(di
 	if err := writeEntry(t, planName, head); err != nil {
 		return err
 	}
+
 	sent := make(map[string]bool)
 	for i := range m.Files {
 		f := &m.Files[i]
@@ -59,6 +60,7 @@ func Send(ctx context.Context, w io.Writer, src Source, m *Manifest, has func(di
 		if f.SHA256, err = digestOf(ctx, src, f); err != nil {
 			return err
 		}
+
 		if sent[f.SHA256] || has(f.SHA256) {
 			h := &tar.Header{Typeflag: tar.TypeReg, Name: hadPrefix + f.SHA256, Format: tar.FormatPAX, PAXRecords: map[string]string{sizeRecord: strconv.FormatInt(f.Size, 10)}}
 			if err := t.WriteHeader(h); err != nil {
@@ -66,14 +68,18 @@ func Send(ctx context.Context, w io.Writer, src Source, m *Manifest, has func(di
 			}
 			continue
 		}
+
 		if err := sendFile(ctx, t, src, f); err != nil {
 			return err
 		}
+
 		sent[f.SHA256] = true
 	}
+
 	if err := seal(m); err != nil {
 		return err
 	}
+
 	text, err := m.Encode()
 	if err != nil {
 		return err
@@ -81,6 +87,7 @@ func Send(ctx context.Context, w io.Writer, src Source, m *Manifest, has func(di
 	if err := writeEntry(t, manifestEnd, text); err != nil {
 		return err
 	}
+
 	return t.Close()
 }
 
@@ -97,6 +104,7 @@ func digestOf(ctx context.Context, src Source, f *File) (_ string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("reading %s: %w", f.Path, err)
 	}
+
 	defer func() { err = errors.Join(err, r.Close()) }()
 	h := sha256.New()
 	n, err := copyWithin(ctx, h, r, true)
@@ -106,6 +114,7 @@ func digestOf(ctx context.Context, src Source, f *File) (_ string, err error) {
 	if n != f.Size {
 		return "", fmt.Errorf("%w: %s has %d bytes, and had %d", ErrDamaged, f.Path, n, f.Size)
 	}
+
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
@@ -114,10 +123,12 @@ func sendFile(ctx context.Context, t *tar.Writer, src Source, f *File) (err erro
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", f.Path, err)
 	}
+
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: objectName(f.SHA256), Size: f.Size, Format: tar.FormatPAX}); err != nil {
 		return err
 	}
+
 	n, err := copyWithin(ctx, t, io.LimitReader(r, f.Size), true)
 	if err == nil && n != f.Size {
 		err = fmt.Errorf("%w: %s has %d bytes, and had %d", ErrDamaged, f.Path, n, f.Size)
@@ -149,11 +160,13 @@ func copyWithin(ctx context.Context, w io.Writer, r io.Reader, rests bool) (n in
 		if err := ctx.Err(); err != nil {
 			return n, err
 		}
+
 		k, err := r.Read(buf)
 		if k > 0 {
 			if _, err := w.Write(buf[:k]); err != nil {
 				return n, err
 			}
+
 			n += int64(k)
 			if rests {
 				if err := rest(ctx, began); err != nil {
@@ -161,6 +174,7 @@ func copyWithin(ctx context.Context, w io.Writer, r io.Reader, rests bool) (n in
 				}
 			}
 		}
+
 		if err == io.EOF {
 			return n, nil
 		}
@@ -179,13 +193,16 @@ func Create(ctx context.Context, to Objects, stream io.Reader, tell func(Progres
 	if err != nil {
 		return nil, err
 	}
+
 	var p plan
 	if err := json.Unmarshal(head, &p); err != nil || p.Bytes < 0 || p.Files < 0 {
 		return nil, damaged("the node's plan is %.80q", head)
 	}
+
 	now := Progress{Phase: "backup", Whole: p.Bytes}
 	tell(now)
 	stored := make(map[string]int64) // sizes by digest
+
 	for {
 		h, err := t.Next()
 		if err != nil {
@@ -197,10 +214,12 @@ func Create(ctx context.Context, to Objects, stream io.Reader, tell func(Progres
 		if len(stored) >= MaxFiles {
 			return nil, damaged("the node sends more than %d files", MaxFiles)
 		}
+
 		digest, size, err := receive(ctx, to, t, h, &now, tell)
 		if err != nil {
 			return nil, err
 		}
+
 		stored[digest] = size
 		now.Files++
 		tell(now)
@@ -222,6 +241,7 @@ func nextOf(t *tar.Reader, name string, limit int64) ([]byte, error) {
 	if h.Name != name || h.Size > limit {
 		return nil, damaged("the node sends %.80q of %d bytes where %s should be", h.Name, h.Size, name)
 	}
+
 	b, err := io.ReadAll(t)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCut, err)
@@ -239,9 +259,11 @@ func receive(ctx context.Context, to Objects, t *tar.Reader, h *tar.Header, now 
 		now.Done += size
 		return digest, size, nil
 	}
+
 	if !ValidName(h.Name) || h.Typeflag != tar.TypeReg || len(h.Name) <= len(objectPrefix) || h.Name[:len(objectPrefix)] != objectPrefix {
 		return "", 0, damaged("the node sends %.80q", h.Name)
 	}
+
 	digest = h.Name[len(objectPrefix):]
 	r := &checked{r: t, hash: sha256.New(), want: digest, left: h.Size, read: func(n int) {
 		now.Done += int64(n)
@@ -254,6 +276,7 @@ func receive(ctx context.Context, to Objects, t *tar.Reader, h *tar.Header, now 
 	if r.left > 0 {
 		return "", 0, fmt.Errorf("storing the object %s: %d bytes were not read", digest, r.left)
 	}
+
 	return digest, h.Size, nil
 }
 
@@ -272,6 +295,7 @@ func (c *checked) Read(b []byte) (int, error) {
 	if c.left == 0 {
 		return 0, io.EOF
 	}
+
 	n, err := c.r.Read(b[:min(int64(len(b)), c.left)])
 	c.hash.Write(b[:n])
 	c.left -= int64(n)
@@ -282,6 +306,7 @@ func (c *checked) Read(b []byte) (int, error) {
 	if got := hex.EncodeToString(c.hash.Sum(nil)); got != c.want {
 		return 0, damaged("the object %s has the digest %s", c.want, got)
 	}
+
 	return n, nil
 }
 
@@ -290,19 +315,23 @@ func finish(ctx context.Context, to Objects, t *tar.Reader, size int64, stored m
 	if size > MaxManifest {
 		return nil, damaged("the node's manifest has %d bytes", size)
 	}
+
 	text, err := io.ReadAll(t)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCut, err)
 	}
+
 	m, err := Parse(text)
 	if err != nil {
 		return nil, err
 	}
+
 	for _, f := range m.Files {
 		if n, ok := stored[f.SHA256]; !ok || n != f.Size {
 			return nil, damaged("the node's manifest names %s, which it did not send", f.Path)
 		}
 	}
+
 	if err := to.Put(ctx, manifestName(m.ID), int64(len(text)), bytes.NewReader(text)); err != nil {
 		return nil, err
 	}
