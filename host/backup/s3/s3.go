@@ -46,15 +46,18 @@ func Open(c Config) (*Place, error) {
 	if err := s3utils.CheckValidBucketName(u.Host); err != nil {
 		return nil, fmt.Errorf("%w: %.200q: %w", ErrPlace, c.URL, err)
 	}
+
 	at, secure, err := endpoint(c.Endpoint)
 	if err != nil {
 		return nil, err
 	}
+
 	keys := credentials.NewChainCredentials([]credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}})
 	client, err := minio.New(at, &minio.Options{Creds: keys, Secure: secure, Region: c.Region})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPlace, err)
 	}
+
 	prefix := strings.Trim(u.Path, "/")
 	if prefix != "" {
 		prefix += "/"
@@ -88,6 +91,7 @@ func (p *Place) Open(ctx context.Context, name string) (io.ReadCloser, int64, er
 	if err != nil {
 		return nil, 0, p.failed("reading", name, err)
 	}
+
 	info, err := o.Stat()
 	if err != nil {
 		return nil, 0, errors.Join(p.failed("reading", name, err), o.Close())
@@ -103,6 +107,7 @@ func (p *Place) List(ctx context.Context, prefix string, fn func(string, int64) 
 		if o.Err != nil {
 			return p.failed("listing", prefix, o.Err)
 		}
+
 		name := strings.TrimPrefix(o.Key, p.prefix)
 		if !backup.ValidName(name) {
 			continue
@@ -111,6 +116,7 @@ func (p *Place) List(ctx context.Context, prefix string, fn func(string, int64) 
 			return err
 		}
 	}
+
 	return ctx.Err()
 }
 
@@ -122,6 +128,7 @@ func (p *Place) failed(what, name string, err error) error {
 	if answer.StatusCode == http.StatusNotFound && answer.Code != "NoSuchBucket" {
 		return fmt.Errorf("%w: %s is not in s3://%s/%s", backup.ErrNotFound, name, p.bucket, p.prefix)
 	}
+
 	kind := error(nil)
 	switch {
 	case answer.StatusCode == http.StatusForbidden || answer.StatusCode == http.StatusUnauthorized:
@@ -129,6 +136,7 @@ func (p *Place) failed(what, name string, err error) error {
 	case answer.StatusCode == 0 && errors.As(err, new(net.Error)):
 		kind = backup.ErrUnreachable
 	}
+
 	if kind != nil {
 		return fmt.Errorf("%s %s in s3://%s/%s: %w: %w", what, name, p.bucket, p.prefix, kind, err)
 	}
