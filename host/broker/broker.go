@@ -125,6 +125,7 @@ func (b *Broker) Create(_ context.Context, name string, p Policy) (Info, error) 
 	if _, ok := b.channels[name]; ok {
 		return Info{}, fmt.Errorf("%w: %q", channel.ErrExists, name)
 	}
+
 	c, err := b.add(name, p)
 	if err != nil {
 		return Info{}, err
@@ -145,6 +146,7 @@ func (b *Broker) add(name string, p Policy) (*Channel, error) {
 	if len(b.channels) >= maxChannels {
 		return nil, fmt.Errorf("%w: %d", channel.ErrTooMany, maxChannels)
 	}
+
 	rec := storedChannel{Policy: p, Born: make([]byte, 16), Created: b.env.Clock().UnixNano()}
 	rec.Policy.Limits = p.Limits.Over(channel.DefaultLimits)
 	if _, err := rand.Read(rec.Born); err != nil {
@@ -157,6 +159,7 @@ func (b *Broker) add(name string, p Policy) (*Channel, error) {
 		if err != nil {
 			return nil, err
 		}
+
 		batch.Put(store.Channels, []byte(name), enc)
 		if err := s.Commit(batch); err != nil {
 			return nil, fmt.Errorf("storing channel %q: %w", name, err)
@@ -185,6 +188,7 @@ func (b *Broker) find(name string) (*Channel, error) {
 		if i < 0 {
 			return nil, b.unknown(name)
 		}
+
 		above = above[:i]
 		if f, ok := b.channels[above]; ok && f.rec.Policy.Family {
 			p := f.rec.Policy
@@ -260,6 +264,7 @@ func (b *Broker) Info(name string) (Info, error) {
 	if !ok {
 		return Info{}, b.unknown(name)
 	}
+
 	i := c.info()
 	i.Subscribers = b.subscribers(name)
 	return i, nil
@@ -273,6 +278,7 @@ func (b *Broker) Recover() error {
 		if err == nil && len(rec.Born) != 16 {
 			err = errors.New("its birth is not 16 bytes")
 		}
+
 		if err != nil || identity.ValidChannel(string(k)) != nil {
 			return fmt.Errorf("%w: channel %q: %w", store.ErrCorrupt, k, err)
 		}
@@ -281,6 +287,7 @@ func (b *Broker) Recover() error {
 		if err := c.recoverRebirth(); err != nil {
 			return err
 		}
+
 		b.mu.Lock()
 		b.channels[c.name] = c
 		b.mu.Unlock()
@@ -309,6 +316,7 @@ func (b *Broker) Start() {
 		b.spread()
 		ticker := time.NewTicker(exchangeEvery)
 		defer ticker.Stop()
+
 		for {
 			select {
 			case <-ticker.C:

@@ -54,10 +54,12 @@ func (c *Channel) publishEffects(ctx context.Context, from identity.EntityID, li
 	if err != nil {
 		return err
 	}
+
 	bytes := 0
 	for i := range list {
 		bytes += effect.Cost(len(list[i].Payload))
 	}
+
 	flow.Fly(bytes)
 
 	c.carrying.Lock() // what is new must not change until it is published
@@ -79,6 +81,7 @@ func (c *Channel) publishNew(from identity.EntityID, list []channel.Carriage) (*
 	if err != nil {
 		return nil, err
 	}
+
 	var payloads [][]byte
 	for _, e := range list {
 		if !known || mark.Before(e.Epoch, e.Number) {

@@ -25,10 +25,12 @@ func (b *Broker) Follow(ctx context.Context, name string, after *Cursor, begun f
 	if err := b.cfg.Ready(); err != nil {
 		return err
 	}
+
 	src, err := b.sourceOf(name)
 	if err != nil {
 		return err
 	}
+
 	defer src.close()
 	next := src.head() + 1
 	if after != nil {
@@ -64,11 +66,13 @@ func (b *Broker) Follow(ctx context.Context, name string, after *Cursor, begun f
 			case <-b.env.Context.Done():
 				return daemon.ErrShuttingDown
 			}
+
 		case lost > 0:
 			if err := fn(Event{Event: channel.Event{Sequence: next}, Birth: birth, Lost: lost}, false); err != nil {
 				return err
 			}
 			next = lost + 1
+
 		default:
 			last := chunk.Last()
 			err := channel.Each(chunk.First, chunk.Bytes, func(ev channel.Event) error {
@@ -80,6 +84,7 @@ func (b *Broker) Follow(ctx context.Context, name string, after *Cursor, begun f
 			if err != nil {
 				return err
 			}
+
 			next = last + 1
 		}
 	}

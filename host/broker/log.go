@@ -131,6 +131,7 @@ func (c *Channel) appendAll(from identity.EntityID, payloads [][]byte, mark *eff
 		mark.Time = now
 		c.author(*mark)
 	}
+
 	chunks := c.log.Append(now, from, payloads)
 	c.log.Trim(now)
 	if c.broker.env.Store == nil {
@@ -145,9 +146,11 @@ func (c *Channel) appendAll(from identity.EntityID, payloads [][]byte, mark *eff
 	if mark != nil {
 		batch.Put(store.Authors, append(c.rec.Born[:16:16], mark.Sender[:]...), authorValue(*mark))
 	}
+
 	for _, chunk := range chunks {
 		batch.Put(store.Events, c.key(chunk.First), chunk.Bytes)
 	}
+
 	c.removeDropped(batch)
 	return p, batch, nil
 }
@@ -202,14 +205,17 @@ func (c *Channel) reload() error {
 		if len(k) != 24 {
 			return fmt.Errorf("%w: channel %q has a chunk under %x", store.ErrCorrupt, c.name, k)
 		}
+
 		first := binary.BigEndian.Uint64(k[16:])
 		n, at, err := channel.Count(v)
 		if err == nil && (n == 0 || first == 0 || log.Next() != first && log.Next() != 1) {
 			err = fmt.Errorf("%d of them where %d is next", n, log.Next())
 		}
+
 		if err != nil {
 			return fmt.Errorf("%w: channel %q, events from %d: %w", store.ErrCorrupt, c.name, first, err)
 		}
+
 		log.Add(channel.Chunk{First: first, Count: n, Time: at, Size: len(v), Bytes: slices.Clone(v)})
 		return nil
 	})

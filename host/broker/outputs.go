@@ -69,6 +69,7 @@ func (s *outputsSource) read(ctx context.Context, sequence uint64) (chunk channe
 		if !s.tail.ended || len(s.tail.held) > 0 {
 			break
 		}
+
 		s.next = 0 // it was cut since it lagged, or the daemon is gone from here
 		if _, err := s.broker.cfg.Outputs.Head(s.daemon); err != nil {
 			return chunk, 0, nil, err
@@ -82,12 +83,14 @@ func (s *outputsSource) read(ctx context.Context, sequence uint64) (chunk channe
 		s.next = first
 		return chunk, first - 1, nil, nil
 	}
+
 	now := s.broker.env.Clock().UnixNano()
 	list := s.tail.take()
 	chunk = channel.Chunk{First: sequence, Count: len(list), Time: now}
 	for _, o := range list {
 		chunk.Bytes = channel.AppendEvent(chunk.Bytes, now, s.daemon, o.Payload)
 	}
+
 	chunk.Size, s.next = len(chunk.Bytes), chunk.Last()+1
 	return chunk, 0, nil, nil
 }

@@ -42,11 +42,13 @@ func (b *Broker) permit(p *Policy, name string, node identity.NodeID, may mesh.C
 	if out.epoch == 0 && presenter.Node() != node {
 		return nil, fmt.Errorf("%w: %s", channel.ErrResidence, presenter.Origin())
 	}
+
 	out.use = identity.TokenUse{Presenter: presenter, Action: action, Channel: name, Roots: p.Roots}
 	var err error
 	if out.chain, err = b.verifier.Verify(token, out.use); err != nil {
 		return nil, err
 	}
+
 	out.expires = b.verifier.Expires(out.chain)
 	return out, nil
 }

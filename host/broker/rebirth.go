@@ -42,6 +42,7 @@ func (b *Broker) Confirm(batch *store.Batch) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var shown []func()
+
 	for _, c := range b.channels {
 		show, err := c.putRebirth(batch)
 		if err != nil {
@@ -53,6 +54,7 @@ func (b *Broker) Confirm(batch *store.Batch) error {
 	if err := b.env.Store.Commit(batch); err != nil {
 		return err
 	}
+
 	for _, show := range shown {
 		show()
 	}
@@ -66,9 +68,11 @@ func (c *Channel) putRebirth(batch *store.Batch) (show func(), err error) {
 	if _, err := rand.Read(born); err != nil {
 		return nil, err
 	}
+
 	c.mu.Lock()
 	head := c.log.Next() - 1
 	former := []formerBirth{{Source: slices.Clone(c.source[:]), Head: head}}
+
 	for _, f := range c.former {
 		if len(former) < maxFormer {
 			f.Head = min(f.Head, head)
@@ -81,6 +85,7 @@ func (c *Channel) putRebirth(batch *store.Batch) (show func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+
 	batch.Put(store.Meta, rebirthKey(c.rec.Born), value)
 	return func() {
 		c.mu.Lock()
@@ -98,10 +103,12 @@ func (c *Channel) recoverRebirth() error {
 	if err != nil {
 		return err
 	}
+
 	rec, err := decodeRebirth(value)
 	if err != nil {
 		return fmt.Errorf("%w: births of channel %q: %w", store.ErrCorrupt, c.name, err)
 	}
+
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.source, c.former = channel.SourceOf(c.broker.env.Self, [16]byte(rec.Born), c.name), rec.Former

@@ -37,6 +37,7 @@ func (b *Broker) ServePublish(ctx context.Context, from identity.NodeID, may mes
 	if err != nil {
 		return err
 	}
+
 	first, err := p.Wait(ctx)
 	if err != nil {
 		return err
@@ -51,10 +52,12 @@ func (b *Broker) PublishEffects(ctx context.Context, from identity.NodeID, may m
 	if _, ok := channel.IsOutputs(m.Channel); ok {
 		return fmt.Errorf("%w: %q", channel.ErrReserved, m.Channel)
 	}
+
 	c, err := b.find(m.Channel)
 	if err != nil {
 		return err
 	}
+
 	_, err = b.permit(&c.rec.Policy, m.Channel, from, may, m.From, m.Token, m.Residence, identity.ScopePublish)
 	b.Attempted(from, err != nil)
 	if err != nil {
@@ -68,10 +71,12 @@ func (b *Broker) ServeFetch(ctx context.Context, from identity.NodeID, conn chan
 	if !b.hears(m.Channel, from, m.Entity) {
 		return fmt.Errorf("%w: %s", channel.ErrNotMember, m.Entity.Origin())
 	}
+
 	src, err := b.sourceOf(m.Channel)
 	if err != nil {
 		return err
 	}
+
 	defer src.close()
 
 	until := min(m.Until, src.head())
@@ -93,6 +98,7 @@ func (b *Broker) ServeFetch(ctx context.Context, from identity.NodeID, conn chan
 		if err := conn.Send(&channel.Events{First: chunk.First, Head: src.head(), Bytes: chunk.Bytes}); err != nil {
 			return err
 		}
+
 		next = chunk.Last() + 1
 	}
 

@@ -54,6 +54,7 @@ func (b *Broker) revoke(rev *identity.Revocation) (bool, error) {
 		if err != nil {
 			return false, err
 		}
+
 		batch := &store.Batch{}
 		batch.Put(store.Revoked, rev.Issuer[:], enc)
 		if err := s.Commit(batch); err != nil {
@@ -69,6 +70,7 @@ func (b *Broker) note(rev *identity.Revocation) (bool, error) {
 	if !raised || err != nil {
 		return false, err
 	}
+
 	b.mu.Lock()
 	b.revoked[rev.Issuer] = rev
 	b.mu.Unlock()
@@ -82,6 +84,7 @@ func (b *Broker) recoverRevocations() error {
 		if err == nil {
 			_, err = b.note(rev)
 		}
+
 		if err != nil {
 			return fmt.Errorf("%w: the revocation of %x: %w", store.ErrCorrupt, k, err)
 		}
@@ -119,11 +122,13 @@ func (b *Broker) exchange(ctx context.Context, id identity.NodeID) error {
 	if err != nil {
 		return err
 	}
+
 	defer c.Abort()
 
 	if err := b.sendRevocations(c); err != nil {
 		return err
 	}
+
 	news, err := b.receiveRevocations(c)
 	if err == nil && news {
 		b.spread()
@@ -156,6 +161,7 @@ func revocationsMessage(list []*identity.Revocation) (*channel.Revocations, erro
 		}
 		m.List = append(m.List, b)
 	}
+
 	return m, nil
 }
 
@@ -166,10 +172,12 @@ func (b *Broker) receiveRevocations(c channel.Conn) (news bool, err error) {
 		if err != nil {
 			return news, err
 		}
+
 		m, ok := msg.(*channel.Revocations)
 		if !ok {
 			return news, fmt.Errorf("%w: a %T among revocations", channel.ErrBadMessage, msg)
 		}
+
 		raised, err := b.takeRevocations(m)
 		news = news || raised
 		if err != nil || len(m.List) == 0 {
@@ -185,10 +193,12 @@ func (b *Broker) takeRevocations(m *channel.Revocations) (news bool, err error) 
 		if err != nil {
 			return news, err
 		}
+
 		raised, err := b.revoke(rev)
 		if err != nil {
 			return news, err
 		}
+
 		news = news || raised
 	}
 

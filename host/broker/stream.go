@@ -44,6 +44,7 @@ func (b *Broker) ServeOpen(ctx context.Context, from identity.NodeID, may mesh.C
 	if err != nil {
 		return err
 	}
+
 	defer src.close()
 	s := &Stream{broker: b, from: from, may: may, name: m.Channel, src: src, conn: conn, members: make(map[identity.EntityID]*subscriber),
 		room: channel.WindowBytes, poke: make(chan struct{}, 1)}
@@ -109,6 +110,7 @@ func (s *Stream) receive() error {
 			delete(s.members, msg.Entity)
 			s.mu.Unlock()
 			err = s.tell(&channel.Released{Entity: msg.Entity})
+
 		case *channel.Cursors:
 			s.mu.Lock()
 			for _, c := range msg.List {
@@ -117,11 +119,13 @@ func (s *Stream) receive() error {
 				}
 			}
 			s.mu.Unlock()
+
 		case *channel.Window:
 			s.mu.Lock()
 			s.room = min(s.room+int64(msg.Bytes), channel.WindowBytes)
 			s.mu.Unlock()
 			s.wake()
+
 		default:
 			err = fmt.Errorf("%w: a %T on a feed", channel.ErrBadMessage, msg)
 		}
@@ -145,6 +149,7 @@ func (s *Stream) subscribe(m *channel.Subscribe) error {
 	if err != nil {
 		return s.tell(channel.Refuse(m.Entity, err)) // where it was accepted before, that holds as long as its token does
 	}
+
 	after := m.After
 	switch source := s.src.id(); {
 	case m.Source.IsZero():
@@ -157,6 +162,7 @@ func (s *Stream) subscribe(m *channel.Subscribe) error {
 			}
 		}
 		after = s.src.first() - 1 // it heard another channel of this name: all of this one is new to it
+
 	default:
 		after = min(after, s.src.head())
 	}
@@ -165,6 +171,7 @@ func (s *Stream) subscribe(m *channel.Subscribe) error {
 	if p.chain != nil {
 		reply.Expires = p.expires.Unix()
 	}
+
 	s.broker.supersede(s, m.Entity, p.epoch)
 	s.mu.Lock()
 	_, known := s.members[m.Entity]
@@ -172,6 +179,7 @@ func (s *Stream) subscribe(m *channel.Subscribe) error {
 	if s.next == 0 || len(s.members) == 1 && s.members[m.Entity] != nil && !known {
 		s.next = after + 1
 	}
+
 	s.stale = true
 	reply.Next = s.next
 	s.mu.Unlock()
@@ -184,6 +192,7 @@ func (s *Stream) admit(m *channel.Subscribe) (*permission, error) {
 	if err := b.Attempt(s.from); err != nil {
 		return nil, err
 	}
+
 	s.mu.Lock()
 	_, known := s.members[m.Entity]
 	full := !known && len(s.members) >= maxSubscribers
@@ -191,18 +200,22 @@ func (s *Stream) admit(m *channel.Subscribe) (*permission, error) {
 	if full {
 		return nil, fmt.Errorf("%w: %d daemons of node %s", channel.ErrTooMany, maxSubscribers, s.from)
 	}
+
 	policy, err := b.policy(s.name)
 	if err != nil {
 		return nil, err
 	}
+
 	may := s.may
 	if _, ok := channel.IsOutputs(s.name); ok && len(m.Token) == 0 && may&mesh.AccessOutputs != 0 {
 		policy, may = &Policy{}, mesh.AccessChannels
 	}
+
 	p, err := b.permit(policy, s.name, s.from, may, m.Entity, m.Token, m.Residence, identity.ScopeSubscribe)
 	if err == nil && p.epoch > 0 {
 		err = b.notSuperseded(s, m.Entity, p.epoch)
 	}
+
 	b.Attempted(s.from, err != nil)
 	return p, err
 }
@@ -243,6 +256,7 @@ func (s *Stream) send(ctx context.Context) error {
 		stale := s.stale
 		s.stale = false
 		s.mu.Unlock()
+
 		if stale || !expires.IsZero() && !s.broker.env.Clock().Before(expires) {
 			var err error
 			if expires, err = s.expel(); err != nil {
@@ -254,6 +268,7 @@ func (s *Stream) send(ctx context.Context) error {
 		next, idle := s.next, s.next == 0 || len(s.members) == 0 || s.room <= 0
 		s.mu.Unlock()
 		var wait <-chan struct{}
+
 		if !idle {
 			var err error
 			if wait, err = s.sendNext(ctx, next); err != nil {
@@ -305,22 +320,26 @@ func (s *Stream) sendNext(ctx context.Context, next uint64) (<-chan struct{}, er
 	if err != nil || wait != nil {
 		return wait, err
 	}
+
 	var m channel.Message = &channel.Events{First: chunk.First, Head: s.src.head(), Bytes: chunk.Bytes}
 	after := chunk.Last() + 1
 	if lost > 0 {
 		m, after = &channel.Gap{From: next, To: lost}, lost+1
 	}
+
 	s.sending.Lock()
 	err = s.conn.Send(m)
 	s.sending.Unlock()
 	if err != nil {
 		return nil, err
 	}
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.next == next { // else a new subscriber has set it back
 		s.next = after
 	}
+
 	s.room -= int64(len(chunk.Bytes))
 	return nil, nil
 }

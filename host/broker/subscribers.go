@@ -20,6 +20,7 @@ func (b *Broker) notSuperseded(s *Stream, entity identity.EntityID, epoch uint64
 		if o == s {
 			continue
 		}
+
 		o.mu.Lock()
 		m := o.members[entity]
 		later := m != nil && m.epoch > epoch
@@ -63,6 +64,7 @@ func (s *Stream) dismiss(entity identity.EntityID) {
 	if back {
 		return
 	}
+
 	if err := errors.Join(s.conn.Send(channel.Refuse(entity, channel.ErrSuperseded)), s.conn.Flush()); err != nil {
 		s.broker.env.Logger.Debug("telling a node that its daemon moved on", "node", s.from, "error", err)
 	}
