@@ -110,12 +110,14 @@ func (b *Budget) Limit() int64 {
 	if b == nil {
 		return 1<<63 - 1
 	}
+
 	least := int64(1<<63 - 1)
 	for up := b; up != nil; up = up.parent {
 		if !up.lone {
 			least = min(least, up.limit)
 		}
 	}
+
 	return least
 }
 
@@ -125,6 +127,7 @@ func (b *Budget) TryAcquire(n int64) error {
 	if b == nil || n <= 0 {
 		return nil
 	}
+
 	b.root.mu.Lock()
 	defer b.root.mu.Unlock()
 	if full := b.lacks(n, nil); full != nil {
@@ -132,6 +135,7 @@ func (b *Budget) TryAcquire(n int64) error {
 		b.root.refused++
 		return &FullError{Name: b.name, Level: full.level, Want: n, Limit: full.limit, Never: full.never(n)}
 	}
+
 	b.take(n)
 	return nil
 }
@@ -142,11 +146,13 @@ func (b *Budget) Take(n int64) bool {
 	if b == nil || n <= 0 {
 		return true
 	}
+
 	b.root.mu.Lock()
 	defer b.root.mu.Unlock()
 	if b.lacks(n, nil) != nil {
 		return false
 	}
+
 	b.take(n)
 	return true
 }
@@ -158,6 +164,7 @@ func (b *Budget) Acquire(ctx context.Context, n int64) error {
 	if b == nil || n <= 0 {
 		return nil
 	}
+
 	b.root.mu.Lock()
 	for up := b; up != nil; up = up.parent {
 		if up.never(n) {
@@ -167,12 +174,14 @@ func (b *Budget) Acquire(ctx context.Context, n int64) error {
 			return &FullError{Name: b.name, Level: up.level, Want: n, Limit: up.limit, Never: true}
 		}
 	}
+
 	full := b.lacks(n, nil)
 	if full == nil {
 		b.take(n)
 		b.root.mu.Unlock()
 		return nil
 	}
+
 	b.root.asked++
 	b.root.waiting++
 	w := &waiter{at: b, n: n, order: b.root.asked, ready: make(chan struct{})}
@@ -183,11 +192,13 @@ func (b *Budget) Acquire(ctx context.Context, n int64) error {
 		return nil
 	case <-ctx.Done():
 	}
+
 	b.root.mu.Lock()
 	defer b.root.mu.Unlock()
 	if w.in == nil {
 		return nil // it was granted meanwhile
 	}
+
 	left := w.in
 	w.leave()
 	b.root.waiting--
@@ -211,6 +222,7 @@ func (b *Budget) Release(n int64) {
 	if b == nil || n <= 0 {
 		return
 	}
+
 	b.root.mu.Lock()
 	defer b.root.mu.Unlock()
 	for up := b; up != nil; up = up.parent {
@@ -218,9 +230,11 @@ func (b *Budget) Release(n int64) {
 			panic(fmt.Sprintf("budget: %s of the %s was released more than acquired", up.name, up.level))
 		}
 	}
+
 	if b.root.waiting == 0 {
 		return
 	}
+
 	for up := b; up != nil; up = up.parent {
 		up.grant()
 	}
@@ -254,6 +268,7 @@ func (b *Budget) Contended() bool {
 	if b == nil {
 		return false
 	}
+
 	b.root.mu.Lock()
 	defer b.root.mu.Unlock()
 	for up := b.parent; up != nil; up = up.parent {
@@ -261,6 +276,7 @@ func (b *Budget) Contended() bool {
 			return true
 		}
 	}
+
 	return false
 }
 
@@ -295,6 +311,7 @@ func (b *Budget) grant() {
 			w.at.take(w.n)
 			b.root.waiting--
 			close(w.ready)
+
 		case b:
 			return
 		default:

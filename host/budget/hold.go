@@ -44,6 +44,7 @@ func (h *Hold) Set(n int64) {
 	default:
 		h.of.Add(n - h.n)
 	}
+
 	h.n = n
 }
 
@@ -52,11 +53,13 @@ func (h *Hold) Done() {
 	if h == nil {
 		return
 	}
+
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.done {
 		return
 	}
+
 	h.done = true
 	h.of.Release(h.n)
 }

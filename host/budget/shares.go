@@ -29,6 +29,7 @@ func (s *Shares[K]) Of(k K) (*Budget, func()) {
 	if s == nil {
 		return nil, func() {}
 	}
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.each[k]
@@ -36,6 +37,7 @@ func (s *Shares[K]) Of(k K) (*Budget, func()) {
 		h = &share{budget: s.parent.Child(s.level, s.limit)}
 		s.each[k] = h
 	}
+
 	h.users++
 	return h.budget, sync.OnceFunc(func() {
 		s.mu.Lock()

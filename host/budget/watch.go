@@ -54,6 +54,7 @@ func (g Guard) look(done <-chan struct{}) {
 			return
 		}
 	}
+
 	select {
 	case <-done:
 	default:
