@@ -45,10 +45,12 @@ func (c *Checkpoint) Sign(key *identity.KeyPair) error {
 		c.Signature = nil
 		return nil
 	}
+
 	msg, err := c.message()
 	if err != nil {
 		return err
 	}
+
 	c.Signature, err = key.SignDomain(checkpointDomain, msg)
 	return err
 }
@@ -59,6 +61,7 @@ func (c *Checkpoint) Verify() error {
 	if len(c.Signature) == 0 {
 		return fmt.Errorf("checkpoint at sequence %d: %w", c.Sequence, ErrUnsigned)
 	}
+
 	msg, err := c.message()
 	if err != nil {
 		return err
@@ -66,6 +69,7 @@ func (c *Checkpoint) Verify() error {
 	if err := identity.VerifyDomain(c.Entity, checkpointDomain, msg, c.Signature); err != nil {
 		return fmt.Errorf("checkpoint at sequence %d: %w", c.Sequence, err)
 	}
+
 	return nil
 }
 
@@ -106,6 +110,7 @@ func (c *Checkpoint) message() ([]byte, error) {
 	if len(bare.State) == 0 {
 		bare.State = nil
 	}
+
 	b, err := canon.Marshal(&bare)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a checkpoint: %w", err)

@@ -22,6 +22,7 @@ func ProveEquivocation(a, b io.ReadSeeker) (*Equivocation, error) {
 			if _, err := r.Seek(0, io.SeekStart); err != nil {
 				return fmt.Errorf("reading the chain again: %w", err)
 			}
+
 			v := &verifier{r: bufio.NewReaderSize(r, 64<<10), claims: t}
 			err := v.run()
 			if err != nil {
@@ -30,9 +31,11 @@ func ProveEquivocation(a, b io.ReadSeeker) (*Equivocation, error) {
 			if ids[k] = v.report.Entity; k == 1 && ids[0] != ids[1] {
 				return fmt.Errorf("%w: the chains are of daemons %s and %s", ErrNoEquivocation, ids[0].Origin(), ids[1].Origin())
 			}
+
 			return nil
 		}
 	}
+
 	e, err := FindConflict(func() identity.EntityID { return ids[0] }, read(0, a), read(1, b))
 	if err == nil && e == nil {
 		err = fmt.Errorf("%w: both chains of daemon %s can be true", ErrNoEquivocation, ids[0].Origin())

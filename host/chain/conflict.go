@@ -60,6 +60,7 @@ func (t *Claims) statements() []stated {
 	for i, c := range t.checks {
 		out = append(out, stated{claim{c.Epoch, c.Sequence, c.Head}, -1, i, 0})
 	}
+
 	next, cost := len(t.checks)-1, int64(0)
 	last := -1 // checkpoint that the output at hand is borne out by
 	for i := len(t.outputs) - 1; i >= 0; i-- {
@@ -70,11 +71,13 @@ func (t *Claims) statements() []stated {
 			last = next
 			next--
 		}
+
 		cost += t.outputs[i].size
 		if last >= 0 && t.at[last]-i <= maxStatedLinks {
 			out = append(out, stated{t.outputs[i].claim, i, last, cost})
 		}
 	}
+
 	return out
 }
 
@@ -94,16 +97,19 @@ func contradiction(a, b *Claims) (x, y stated, found bool) {
 			handed[s.epoch] = s.check
 		}
 	}
+
 	offer := func(s, o stated) {
 		cost, old := s.cost+o.cost, x.cost+y.cost
 		if !found || cost < old || cost == old && (o.epoch < y.epoch || o.epoch == y.epoch && o.sequence < y.sequence) {
 			x, y, found = s, o, true
 		}
 	}
+
 	for _, o := range b.statements() {
 		if s, ok := best[place{o.epoch, o.sequence}]; ok && s.contradicts(o.claim) {
 			offer(s, o)
 		}
+
 		if o.link >= 0 {
 			continue
 		}
@@ -112,6 +118,7 @@ func contradiction(a, b *Claims) (x, y stated, found bool) {
 			offer(stated{claim{c.Epoch, c.Sequence, c.Head}, -1, k, 0}, o)
 		}
 	}
+
 	return x, y, found
 }
 
@@ -122,6 +129,7 @@ func (t *Claims) statement(s stated, again func(*Claims) error) (Statement, erro
 	if s.link < 0 {
 		return out, nil
 	}
+
 	whole := &Claims{keepFrom: s.link, keepTo: t.at[s.check]}
 	if err := again(whole); err != nil {
 		return out, err
@@ -129,6 +137,7 @@ func (t *Claims) statement(s stated, again func(*Claims) error) (Statement, erro
 	if len(whole.kept) != whole.keepTo-whole.keepFrom {
 		return out, fmt.Errorf("%w: the chain changed while it was read", ErrBadProof)
 	}
+
 	out.Links = whole.kept
 	return out, nil
 }
@@ -143,9 +152,11 @@ func (t *Claims) About(epoch, sequence uint64, most int64, again Source) (*State
 			best = &s
 		}
 	}
+
 	if best == nil {
 		return nil, nil
 	}
+
 	out, err := t.statement(*best, again)
 	return &out, err
 }
@@ -163,18 +174,22 @@ func FindConflict(id func() identity.EntityID, a, b Source) (*Equivocation, erro
 	if err := b(&o); err != nil {
 		return nil, err
 	}
+
 	x, y, found := contradiction(&s, &o)
 	if !found {
 		return nil, nil
 	}
+
 	first, err := s.statement(x, a)
 	if err != nil {
 		return nil, err
 	}
+
 	second, err := o.statement(y, b)
 	if err != nil {
 		return nil, err
 	}
+
 	e, err := newEquivocation(id(), first, second)
 	if err != nil {
 		return nil, err
@@ -182,6 +197,7 @@ func FindConflict(id func() identity.EntityID, a, b Source) (*Equivocation, erro
 	if _, err := e.Verify(); err != nil { // what is not true is not told
 		return nil, err
 	}
+
 	return e, nil
 }
 

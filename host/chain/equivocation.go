@@ -83,6 +83,7 @@ func newEquivocation(id identity.EntityID, a, b Statement) (*Equivocation, error
 	if err != nil {
 		return nil, err
 	}
+
 	y, err := canon.Marshal(&b)
 	if err != nil {
 		return nil, err
@@ -90,6 +91,7 @@ func newEquivocation(id identity.EntityID, a, b Statement) (*Equivocation, error
 	if bytes.Compare(x, y) > 0 {
 		a, b = b, a
 	}
+
 	return &Equivocation{Version: EquivocationVersion, Entity: id, Statements: []Statement{a, b}}, nil
 }
 
@@ -102,6 +104,7 @@ func DecodeEquivocation(b []byte) (*Equivocation, error) {
 	if len(b) > MaxProof {
 		return nil, fmt.Errorf("%w: it has %d bytes, at most %d", ErrBadProof, len(b), MaxProof)
 	}
+
 	e := &Equivocation{}
 	if err := canon.Unmarshal(b, e); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadProof, err)
@@ -109,6 +112,7 @@ func DecodeEquivocation(b []byte) (*Equivocation, error) {
 	if err := e.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadProof, err)
 	}
+
 	return e, nil
 }
 
@@ -119,15 +123,18 @@ func (e *Equivocation) check() error {
 	case len(e.Statements) != 2:
 		return fmt.Errorf("%d statements, not 2", len(e.Statements))
 	}
+
 	for i := range e.Statements {
 		if n := len(e.Statements[i].Links); n > maxStatedLinks {
 			return fmt.Errorf("a statement of %d links, at most %d", n, maxStatedLinks)
 		}
 	}
+
 	ordered, err := newEquivocation(e.Entity, e.Statements[0], e.Statements[1])
 	if err != nil {
 		return err
 	}
+
 	a, err := ordered.Encode()
 	if err != nil {
 		return err
@@ -135,6 +142,7 @@ func (e *Equivocation) check() error {
 	if b, err := e.Encode(); err != nil || !bytes.Equal(a, b) {
 		return errors.New("the statements are not in order")
 	}
+
 	return nil
 }
 
@@ -144,6 +152,7 @@ func (e *Equivocation) Verify() (Conflict, error) {
 	if err := e.check(); err != nil {
 		return Conflict{}, fmt.Errorf("%w: %w", ErrBadProof, err)
 	}
+
 	for i := range e.Statements {
 		if err := e.Statements[i].Verify(e.Entity); err != nil {
 			return Conflict{}, fmt.Errorf("%w: statement %d: %w", ErrBadProof, i+1, err)
@@ -167,6 +176,7 @@ func (s *Statement) Verify(id identity.EntityID) error {
 	if s.Links[0].Link.Origin != id {
 		return ErrOriginMismatch
 	}
+
 	head := &s.Links[0].Link
 	hash := head.Hash(s.Links[0].Payload)
 	for i := range s.Links[1:] {
@@ -176,6 +186,7 @@ func (s *Statement) Verify(id identity.EntityID) error {
 		}
 		head, hash = &next.Link, next.Link.Hash(next.Payload)
 	}
+
 	if head.Sequence != c.Sequence || hash != c.Head || head.Epoch > c.Epoch {
 		return fmt.Errorf("%w: the checkpoint signs head %s at sequence %d, the links end in %s at %d", ErrParentMismatch, c.Head, c.Sequence, hash, head.Sequence)
 	}
@@ -220,6 +231,7 @@ func (e *Equivocation) Conflict() (Conflict, error) {
 			}
 		}
 	}
+
 	if x, y := &a.Checkpoint, &b.Checkpoint; handedTwice(x, y) {
 		return Conflict{Entity: e.Entity, Epoch: x.Epoch, Sequence: min(x.Sequence, y.Sequence), Hashes: [2]Hash{x.Head, y.Head}, Handover: true}, nil
 	}

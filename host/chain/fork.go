@@ -83,6 +83,7 @@ func DecodeFork(b []byte) (*ForkRecord, error) {
 	if err := canon.Unmarshal(b, f); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadFork, err)
 	}
+
 	switch {
 	case f.Version != ForkVersion:
 		return nil, fmt.Errorf("%w: version %d, this program reads version %d", ErrBadFork, f.Version, ForkVersion)
@@ -93,6 +94,7 @@ func DecodeFork(b []byte) (*ForkRecord, error) {
 	case f.Child == f.Parent:
 		return nil, fmt.Errorf("%w: a daemon that is its own parent", ErrBadFork)
 	}
+
 	return f, nil
 }
 
@@ -102,6 +104,7 @@ func (f *ForkRecord) Verify() error {
 	if err != nil {
 		return err
 	}
+
 	c := &f.Checkpoint
 	if c.Purpose != PurposeFork || c.Entity != f.Parent || c.Epoch != f.Epoch || c.Sequence != f.Sequence || c.Head != f.Head || !bytes.Equal(c.State, sum) {
 		return fmt.Errorf("%w: its checkpoint is not of this fork", ErrBadFork)
@@ -109,6 +112,7 @@ func (f *ForkRecord) Verify() error {
 	if err := c.Verify(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadFork, err)
 	}
+
 	return nil
 }
 

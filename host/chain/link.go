@@ -63,6 +63,7 @@ func (l *Link) Hash(payload []byte) Hash {
 		var buf [1024]byte
 		return sha256.Sum256(l.AppendTo(append(buf[:0], 0x82), payload))
 	}
+
 	var buf [most]byte
 	h := sha256.New()
 	h.Write(canon.AppendHead(l.Append(append(buf[:0], 0x82)), 2, uint64(len(payload))))

@@ -79,6 +79,7 @@ func DecodeReceipt(b []byte) (*Receipt, error) {
 	if err := canon.Unmarshal(b, r); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadReceipt, err)
 	}
+
 	f := &r.Facts
 	switch {
 	case f.Version != ReceiptVersion:
@@ -90,6 +91,7 @@ func DecodeReceipt(b []byte) (*Receipt, error) {
 	case f.Epoch < 2:
 		return nil, fmt.Errorf("%w: a move to epoch %d", ErrBadReceipt, f.Epoch)
 	}
+
 	return r, nil
 }
 
@@ -113,6 +115,7 @@ func (r *Receipt) Verify() error {
 	if r.Source.Key.Node() != r.Facts.From {
 		return fmt.Errorf("%w: the source's key is of node %s, the daemon left %s", ErrBadReceipt, r.Source.Key.Node(), r.Facts.From)
 	}
+
 	msg, err := r.sourceMessage()
 	if err != nil {
 		return err
@@ -120,6 +123,7 @@ func (r *Receipt) Verify() error {
 	if err := identity.VerifyDomain(r.Source.Key, receiptSourceDomain, msg, r.SourceSignature); err != nil {
 		return fmt.Errorf("%w: the source's signature: %w", ErrBadReceipt, err)
 	}
+
 	return nil
 }
 
@@ -129,6 +133,7 @@ func (r *Receipt) VerifyTarget() error {
 	if r.Target.Key.Node() != r.Facts.To {
 		return fmt.Errorf("%w: the target's key is of node %s, the daemon went to %s", ErrBadReceipt, r.Target.Key.Node(), r.Facts.To)
 	}
+
 	msg, err := r.targetMessage()
 	if err != nil {
 		return err
@@ -136,6 +141,7 @@ func (r *Receipt) VerifyTarget() error {
 	if err := identity.VerifyDomain(r.Target.Key, receiptTargetDomain, msg, r.TargetSignature); err != nil {
 		return fmt.Errorf("%w: the target's signature: %w", ErrBadReceipt, err)
 	}
+
 	return nil
 }
 

@@ -103,10 +103,12 @@ func (v *verifier) mended(i *fileItem) (*Mended, error) {
 	if err := v.signed(c, PurposeMend); err != nil {
 		return nil, err
 	}
+
 	m := &Mended{}
 	if err := canon.Unmarshal(i.Payload, m); err != nil {
 		return nil, fmt.Errorf("%w: a mending: %w", ErrBadFile, err)
 	}
+
 	sum, err := m.Sum()
 	switch {
 	case err != nil:
@@ -116,6 +118,7 @@ func (v *verifier) mended(i *fileItem) (*Mended, error) {
 	case m.Epoch <= v.next:
 		return nil, fmt.Errorf("%w: a mending to epoch %d after %d", ErrEpochBackwards, m.Epoch, v.next)
 	}
+
 	v.next, v.report.Epoch = m.Epoch, m.Epoch
 	v.report.Mended = append(v.report.Mended, *m)
 	return m, nil

@@ -217,12 +217,14 @@ func (v *verifier) run() error {
 	if err := v.header(); err != nil {
 		return err
 	}
+
 	for {
 		v.item++
 		var i fileItem
 		if err := v.read(&i); err != nil {
 			return err
 		}
+
 		done, err := v.check(&i)
 		if err != nil {
 			return err
@@ -247,6 +249,7 @@ func (v *verifier) read(into any) error {
 	if err := canon.Unmarshal(b, into); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadFile, err)
 	}
+
 	return nil
 }
 
@@ -255,6 +258,7 @@ func (v *verifier) header() error {
 	if err := v.read(&h); err != nil {
 		return err
 	}
+
 	v.head, v.hash, v.at = h.Head, h.Head.Hash(h.Payload), h.Head.Sequence
 	v.report = Report{Entity: h.Entity, Kind: h.Kind, Module: h.Module, First: h.Head.Sequence + 1, Last: h.Head.Sequence, Head: v.hash}
 	if h.Head.Origin != h.Entity {
@@ -265,16 +269,20 @@ func (v *verifier) header() error {
 			return err
 		}
 	}
+
 	if v.see != nil {
 		v.see(&h.Head, v.hash)
 	}
+
 	if v.claims != nil {
 		v.claims.Output(&h.Head, h.Payload, v.hash)
 	}
+
 	purpose := PurposeRestart
 	if h.Begin.Purpose == PurposeSnapshot { // the daemon came from a node that keeps no history
 		purpose = PurposeSnapshot
 	}
+
 	if err := v.signed(&h.Begin, purpose); err != nil {
 		return err
 	}
@@ -284,6 +292,7 @@ func (v *verifier) header() error {
 	if h.Begin.Epoch < h.Head.Epoch {
 		return ErrEpochBackwards
 	}
+
 	v.next = h.Begin.Epoch
 	v.report.Epoch = v.next
 	return nil
@@ -298,6 +307,7 @@ func (v *verifier) genesis(h *fileHeader) error {
 		}
 		return nil
 	}
+
 	f, err := ForkOfGenesis(&h.Head, h.Payload)
 	if err != nil {
 		return err
@@ -305,6 +315,7 @@ func (v *verifier) genesis(h *fileHeader) error {
 	if !bytes.Equal(f.Module, h.Module) {
 		return fmt.Errorf("%w: it is of module %.12x, the chain of %.12x", ErrBadFork, f.Module, h.Module)
 	}
+
 	v.report.Fork = f
 	return nil
 }
@@ -320,10 +331,12 @@ func (v *verifier) signed(c *Checkpoint, purpose Purpose) error {
 		return fmt.Errorf("%w: a checkpoint signs head %s at sequence %d, the chain has %s at %d",
 			ErrParentMismatch, c.Head, c.Sequence, v.hash, v.head.Sequence)
 	}
+
 	proven, err := c.verified()
 	if err != nil {
 		return err
 	}
+
 	v.report.Checkpoints++
 	if v.claims != nil {
 		v.claims.check(proven)
@@ -335,6 +348,7 @@ func (v *verifier) check(i *fileItem) (done bool, err error) {
 	if i.Tag != itemMove && (i.From != 0 || i.To != 0 || i.Epoch != 0) || i.Tag != itemOutput && i.Tag != itemUpgrade && i.Tag != itemMend && len(i.Payload) != 0 {
 		return false, fmt.Errorf("%w: an item of tag %d with fields of another", ErrBadFile, i.Tag)
 	}
+
 	var show Item
 	switch {
 	case i.Tag == itemOutput && len(i.Links) == 1 && len(i.Checks) == 0:
@@ -346,26 +360,32 @@ func (v *verifier) check(i *fileItem) (done bool, err error) {
 		if l.Epoch != v.next {
 			return false, fmt.Errorf("%w: link of epoch %d where no move to it is proven; the epoch is %d", ErrEpochBackwards, l.Epoch, v.next)
 		}
+
 		v.head, v.hash = *l, l.Hash(i.Payload)
 		if v.see != nil {
 			v.see(l, v.hash)
 		}
+
 		if v.claims != nil {
 			v.claims.Output(l, i.Payload, v.hash)
 		}
+
 		v.report.Outputs++
 		v.report.Last, v.report.Head = l.Sequence, v.hash
 		show.Output = &Output{Link: *l, Payload: i.Payload}
+
 	case i.Tag == itemCheck && len(i.Checks) == 1 && len(i.Links) == 0:
 		if err := v.signed(&i.Checks[0], PurposePeriodic); err != nil {
 			return false, err
 		}
 		show.Checkpoint = &i.Checks[0]
+
 	case i.Tag == itemMove && len(i.Checks) == 1 && len(i.Links) == 0:
 		c := &i.Checks[0]
 		if err := v.signed(c, PurposeHandover); err != nil {
 			return false, err
 		}
+
 		public := bytes.Equal(c.State, HandoverPublic(i.From, i.To))
 		if !public && !bytes.Equal(c.State, Handover(i.From, i.To)) {
 			return false, fmt.Errorf("%w: the move from %s to %s is not the one that was signed", identity.ErrInvalidSignature, i.From, i.To)
@@ -373,10 +393,12 @@ func (v *verifier) check(i *fileItem) (done bool, err error) {
 		if i.Epoch != c.Epoch || i.Epoch <= v.next {
 			return false, fmt.Errorf("%w: a move to epoch %d, signed for %d, after %d", ErrEpochBackwards, i.Epoch, c.Epoch, v.next)
 		}
+
 		v.next, v.report.Epoch = i.Epoch, i.Epoch
 		m := Move{From: i.From, To: i.To, Epoch: i.Epoch, After: v.head.Sequence, PublicOnly: public}
 		v.report.Moves = append(v.report.Moves, m)
 		show.Move = &m
+
 	case i.Tag == itemUpgrade && len(i.Checks) == 1 && len(i.Links) == 0 && len(i.Payload) == 32:
 		if err := v.signed(&i.Checks[0], PurposeUpgrade); err != nil {
 			return false, err
@@ -387,16 +409,19 @@ func (v *verifier) check(i *fileItem) (done bool, err error) {
 		if i.Checks[0].Epoch != v.next {
 			return false, fmt.Errorf("%w: an upgrade in epoch %d, the chain is in %d", ErrEpochBackwards, i.Checks[0].Epoch, v.next)
 		}
+
 		v.report.Module = i.Payload
 		show.Upgrade = &Upgrade{Module: i.Payload, After: v.head.Sequence}
 		v.report.Upgrades = append(v.report.Upgrades, *show.Upgrade)
 		if v.upgraded != nil {
 			v.upgraded(*show.Upgrade)
 		}
+
 	case i.Tag == itemMend && len(i.Checks) == 1 && len(i.Links) == 0:
 		if show.Mended, err = v.mended(i); err != nil {
 			return false, err
 		}
+
 	case i.Tag == itemSeal && len(i.Checks) == 1 && len(i.Links) == 0:
 		if err := v.signed(&i.Checks[0], PurposeExport); err != nil {
 			return false, err
@@ -405,9 +430,11 @@ func (v *verifier) check(i *fileItem) (done bool, err error) {
 			return false, fmt.Errorf("%w: the seal is of epoch %d, the chain of %d", ErrEpochBackwards, i.Checks[0].Epoch, v.next)
 		}
 		show.Checkpoint, done = &i.Checks[0], true
+
 	default:
 		return false, fmt.Errorf("%w: an item of tag %d with %d links and %d checkpoints", ErrBadFile, i.Tag, len(i.Links), len(i.Checks))
 	}
+
 	if v.fn != nil {
 		if err := v.fn(show); err != nil {
 			return false, err

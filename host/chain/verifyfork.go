@@ -29,6 +29,7 @@ func VerifyFork(fork, parent io.Reader) (f, p Report, err error) {
 		}
 		return f, p, ErrNotFork
 	}
+
 	p, err = holdAgainst(f.Fork, parent)
 	return f, p, err
 }
@@ -51,6 +52,7 @@ func holdAgainst(f *ForkRecord, parent io.Reader) (Report, error) {
 			module = v.report.Module
 		}
 	}
+
 	v.upgraded = func(u Upgrade) {
 		if u.After == f.Sequence && bytes.Equal(u.Module, f.Module) {
 			module = u.Module // between that output and the next
@@ -59,9 +61,11 @@ func holdAgainst(f *ForkRecord, parent io.Reader) (Report, error) {
 	if err := v.run(); err != nil {
 		return v.report, fmt.Errorf("the parent: %w", &Error{Item: v.item, Sequence: v.at, Err: err})
 	}
+
 	bad := func(format string, args ...any) (Report, error) {
 		return v.report, fmt.Errorf("%w: %s", ErrForkMismatch, fmt.Sprintf(format, args...))
 	}
+
 	switch r := &v.report; {
 	case r.Entity != f.Parent:
 		return bad("it names parent %s, this is the chain of %s", f.Parent, r.Entity)
@@ -78,5 +82,6 @@ func holdAgainst(f *ForkRecord, parent io.Reader) (Report, error) {
 	case !bytes.Equal(module, f.Module):
 		return bad("it is of module %.12x, the parent was of %.12x", f.Module, module)
 	}
+
 	return v.report, nil
 }
