@@ -48,6 +48,7 @@ func (m *Calls) check() error {
 	if m.Carry.Channel != "" || len(m.Calls) == 0 {
 		return fmt.Errorf("%d calls to the channel %q", len(m.Calls), m.Carry.Channel)
 	}
+
 	for i, at := range m.Calls {
 		if int(at) >= len(m.Carry.Effects) || i > 0 && m.Calls[i-1] >= at {
 			return fmt.Errorf("call %d of %d effects", at, len(m.Carry.Effects))
@@ -63,6 +64,7 @@ func (m *Replies) check() error {
 	case m.From.IsZero() || m.To.IsZero() || len(m.List) == 0 || len(m.List) > MaxCarry:
 		return fmt.Errorf("%d replies of %s to %s", len(m.List), m.From, m.To)
 	}
+
 	for i, r := range m.List {
 		if len(r.Payload) > MaxPayload || max(r.Epoch, r.Number, r.CallEpoch, r.Call) >= sequenceLimit || r.Number == 0 || r.Call == 0 || r.Status > MaxReplyStatus {
 			return fmt.Errorf("reply %d of %d bytes, with status %d", r.Number, len(r.Payload), r.Status)
@@ -71,6 +73,7 @@ func (m *Replies) check() error {
 			return errors.New("the replies are not in order")
 		}
 	}
+
 	return credentials(nil, m.Residence)
 }
 
@@ -86,6 +89,7 @@ func Brought(m Message) (*Carry, bool) {
 			m.Carry.Effects[at].Call = true
 		}
 		return &m.Carry, true
+
 	case *Replies:
 		c := &Carry{Version: m.Version, From: m.From, Residence: m.Residence, To: m.To, Effects: make([]Carriage, len(m.List))}
 		for i := range m.List {
@@ -106,6 +110,7 @@ func (m *Carry) Message() Message {
 			calls = append(calls, uint16(i))
 		}
 	}
+
 	switch {
 	case len(calls) > 0:
 		return &Calls{Carry: *m, Calls: calls}
@@ -116,5 +121,6 @@ func (m *Carry) Message() Message {
 		}
 		return out
 	}
+
 	return m
 }

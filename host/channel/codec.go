@@ -19,6 +19,7 @@ func Encode(dst []byte, m Message) ([]byte, error) {
 		dst = canon.AppendHead(canon.AppendHead(append(dst, e.kind(), 0x83), 0, e.First), 0, e.Head)
 		return append(canon.AppendHead(dst, 2, uint64(len(e.Bytes))), e.Bytes...), nil
 	}
+
 	out, err := canon.Append(append(dst, m.kind()), m)
 	if err != nil {
 		return dst, fmt.Errorf("encoding a %T: %w", m, err)
@@ -35,10 +36,12 @@ func Decode(b []byte) (Message, error) {
 	if len(b) > MaxMessage {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrBadMessage, len(b), MaxMessage)
 	}
+
 	m, known := variants.New(b[0])
 	if !known {
 		return nil, fmt.Errorf("%w: unknown kind %d", ErrBadMessage, b[0])
 	}
+
 	var err error
 	if e, ok := m.(*Events); ok {
 		err = e.decode(b[1:])
@@ -47,6 +50,7 @@ func Decode(b []byte) (Message, error) {
 			err = c.check()
 		}
 	}
+
 	if err != nil {
 		return nil, fmt.Errorf("%w: %T: %w", ErrBadMessage, m, err)
 	}
@@ -60,6 +64,7 @@ func (e *Events) decode(b []byte) error {
 	if len(b) == 0 || b[0] != 0x83 {
 		return errors.New("not an array of three")
 	}
+
 	b = b[1:]
 	var fields [3]uint64
 	for i, major := range []byte{0, 0, 2} {
@@ -69,12 +74,14 @@ func (e *Events) decode(b []byte) error {
 		}
 		fields[i], b = n, b[size:]
 	}
+
 	switch {
 	case fields[2] != uint64(len(b)):
 		return fmt.Errorf("%d bytes of events, %d announced", len(b), fields[2])
 	case fields[0] == 0 || max(fields[0], fields[1]) >= sequenceLimit:
 		return fmt.Errorf("event %d of %d", fields[0], fields[1])
 	}
+
 	e.First, e.Head, e.Bytes = fields[0], fields[1], b
 	return nil
 }
@@ -153,11 +160,13 @@ func (m *Publish) check() error {
 	if len(m.Payloads) == 0 || len(m.Payloads) > MaxPublish {
 		return fmt.Errorf("%d payloads", len(m.Payloads))
 	}
+
 	for _, p := range m.Payloads {
 		if len(p) > MaxPayload {
 			return fmt.Errorf("a payload of %d bytes", len(p))
 		}
 	}
+
 	if err := credentials(m.Token, m.Residence); err != nil {
 		return err
 	}
@@ -171,6 +180,7 @@ func (m *Carry) check() error {
 	if m.From.IsZero() || len(m.Effects) == 0 || len(m.Effects) > MaxCarry || m.To.IsZero() == (m.Channel == "") {
 		return fmt.Errorf("%d effects of %s to %q and %s", len(m.Effects), m.From, m.Channel, m.To)
 	}
+
 	for i, e := range m.Effects {
 		if len(e.Payload) > MaxPayload || e.Epoch >= sequenceLimit || e.Number >= sequenceLimit {
 			return fmt.Errorf("effect %d of %d bytes", e.Number, len(e.Payload))
@@ -179,6 +189,7 @@ func (m *Carry) check() error {
 			return errors.New("the effects are not in order")
 		}
 	}
+
 	if m.Channel != "" {
 		if err := identity.ValidChannel(m.Channel); err != nil {
 			return err

@@ -69,6 +69,7 @@ func Each(first uint64, b []byte, fn func(Event) error) error {
 		if err := fn(ev); err != nil {
 			return err
 		}
+
 		b = b[size:]
 	}
 	return nil
@@ -88,6 +89,7 @@ func (e *Event) read(b []byte) (int, error) {
 	if len(b) == 0 || b[0] != 0x83 {
 		return 0, fmt.Errorf("%w: no event at its beginning", ErrBadChunk)
 	}
+
 	at, n, ok := head(b[1:], 0)
 	pos := 1 + n
 	var from uint64
@@ -95,9 +97,11 @@ func (e *Event) read(b []byte) (int, error) {
 		from, n, ok = head(b[pos:], 2)
 		pos += n
 	}
+
 	if !ok || at > 1<<63-1 || from != 0 && from != 32 || uint64(len(b)-pos) < from {
 		return 0, fmt.Errorf("%w: time or publisher", ErrBadChunk)
 	}
+
 	e.Time = int64(at)
 	if from > 0 {
 		copy(e.From[:], b[pos:])
@@ -105,11 +109,13 @@ func (e *Event) read(b []byte) (int, error) {
 			return 0, fmt.Errorf("%w: publisher", ErrBadChunk)
 		}
 	}
+
 	size, n, ok := head(b[pos:], 2)
 	pos += n
 	if !ok || size > MaxPayload || uint64(len(b)-pos) < size {
 		return 0, fmt.Errorf("%w: payload", ErrBadChunk)
 	}
+
 	end := pos + int(size)
 	e.Payload = b[pos:end:end]
 	return end, nil
@@ -120,6 +126,7 @@ func head(b []byte, major byte) (n uint64, size int, ok bool) {
 	if len(b) == 0 || b[0]>>5 != major {
 		return 0, 0, false
 	}
+
 	info := b[0] & 31
 	if info < 24 {
 		return uint64(info), 1, true
@@ -127,13 +134,16 @@ func head(b []byte, major byte) (n uint64, size int, ok bool) {
 	if info > 27 {
 		return 0, 0, false
 	}
+
 	width := 1 << (info - 24)
 	if len(b) < 1+width {
 		return 0, 0, false
 	}
+
 	for _, c := range b[1 : 1+width] {
 		n = n<<8 | uint64(c)
 	}
+
 	least := uint64(24)
 	if width > 1 {
 		least = 1 << (4 * width)

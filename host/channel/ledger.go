@@ -58,6 +58,7 @@ func (l *Ledger) Record(b Binding) error {
 	default:
 		l.bindings = slices.Insert(l.bindings, i, b)
 	}
+
 	return nil
 }
 
@@ -120,6 +121,7 @@ func DecodeLedger(b []byte) (Ledger, error) {
 	if n := len(l.bindings); n == 0 || n > MaxBindings {
 		return Ledger{}, fmt.Errorf("%w: %d of them", ErrBadLedger, n)
 	}
+
 	for i := range l.bindings {
 		b := &l.bindings[i]
 		if err := identity.ValidChannel(b.Channel); err != nil {
@@ -132,5 +134,6 @@ func DecodeLedger(b []byte) (Ledger, error) {
 			return Ledger{}, fmt.Errorf("%w: they are not in order", ErrBadLedger)
 		}
 	}
+
 	return l, nil
 }

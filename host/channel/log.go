@@ -25,9 +25,11 @@ func (l Limits) Over(below Limits) Limits {
 	if l.Events == 0 {
 		l.Events = below.Events
 	}
+
 	if l.Bytes == 0 {
 		l.Bytes = below.Bytes
 	}
+
 	if l.Age == 0 {
 		l.Age = below.Age
 	}
@@ -81,21 +83,25 @@ func (l *Log) Append(at int64, from identity.EntityID, payloads [][]byte) []Chun
 	var out []Chunk
 	most := int(min(maxChunk, max(l.limits.Events/8, 1)))
 	length := int(min(maxChunkLen, max(l.limits.Bytes/8, 1)))
+
 	for len(payloads) > 0 {
 		n, size := 0, 0
 		for n < len(payloads) && n < most && (n == 0 || size+len(payloads[n]) < length) {
 			size += len(payloads[n]) + 48
 			n++
 		}
+
 		c := Chunk{First: l.next, Count: n, Time: at, Bytes: make([]byte, 0, size)}
 		for _, p := range payloads[:n] {
 			c.Bytes = AppendEvent(c.Bytes, at, from, p)
 		}
+
 		c.Size = len(c.Bytes)
 		out = append(out, c)
 		l.Add(c)
 		payloads = payloads[n:]
 	}
+
 	return out
 }
 
@@ -110,6 +116,7 @@ func (l *Log) Add(c Chunk) {
 		l.memory = 0
 		return
 	}
+
 	l.memory += int64(c.Size)
 	for l.stored && l.memory > cachedBytes && l.cached < len(l.chunks)-1 {
 		l.memory -= int64(l.chunks[l.cached].Size)
@@ -126,11 +133,13 @@ func (l *Log) Trim(now int64) {
 		if l.count <= l.limits.Events && l.bytes <= l.limits.Bytes && !old {
 			break
 		}
+
 		l.count -= uint64(c.Count)
 		l.bytes -= int64(c.Size)
 		if l.start >= l.cached {
 			l.memory -= int64(c.Size)
 		}
+
 		*c = Chunk{}
 		l.start++
 		l.cached = max(l.cached, l.start)

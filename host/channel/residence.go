@@ -30,6 +30,7 @@ func NewResidence(daemon *identity.KeyPair, node identity.NodeID, epoch uint64) 
 	if r.Signature, err = daemon.SignDomain(residenceDomain, msg); err != nil {
 		return nil, err
 	}
+
 	return canon.Marshal(r)
 }
 
@@ -46,6 +47,7 @@ func CheckResidence(b []byte, entity identity.EntityID, node identity.NodeID) (e
 	if r.Version != Version || r.Entity != entity || r.Node != node || r.Epoch == 0 {
 		return 0, fmt.Errorf("%w: it says that %s is on node %s", ErrResidence, r.Entity.Origin(), r.Node)
 	}
+
 	bare := r
 	bare.Signature = nil
 	msg, err := canon.Marshal(&bare)
@@ -55,5 +57,6 @@ func CheckResidence(b []byte, entity identity.EntityID, node identity.NodeID) (e
 	if err := identity.VerifyDomain(entity, residenceDomain, msg, r.Signature); err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrResidence, err)
 	}
+
 	return r.Epoch, nil
 }

@@ -30,6 +30,7 @@ func IsOutputs(name string) (identity.OriginHash, bool) {
 	if !ok {
 		return 0, name == "out"
 	}
+
 	o, err := identity.ParseOriginHash(rest)
 	if err != nil {
 		return 0, true

@@ -86,6 +86,7 @@ func checkStandings(list []Standing) error {
 	if len(list) > MaxStandings {
 		return fmt.Errorf("%d daemons, at most %d are allowed", len(list), MaxStandings)
 	}
+
 	for i := range list {
 		if s := &list[i]; s.Entity.IsZero() || s.Epoch == 0 || s.Node == 0 {
 			return fmt.Errorf("daemon %s on node %s, epoch %d", s.Entity.Origin(), s.Node, s.Epoch)

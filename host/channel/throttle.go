@@ -44,14 +44,17 @@ func (t *Throttle) Note(node identity.NodeID, refused bool, now time.Time) {
 		delete(t.nodes, node)
 		return
 	}
+
 	if t.nodes == nil {
 		t.nodes = make(map[identity.NodeID]*attempts)
 	}
+
 	a := t.nodes[node]
 	if a == nil || now.Sub(a.since) > throttleWithin {
 		a = &attempts{since: now}
 		t.nodes[node] = a
 	}
+
 	if a.refused++; a.refused >= throttleAfter {
 		a.until, a.refused, a.since = now.Add(throttleFor), 0, now
 	}
