@@ -42,12 +42,14 @@ func (c *Call) Ask(to identity.EntityID, payload []byte, deadline time.Time) (nu
 	if !deadline.IsZero() {
 		at = deadline.UnixNano()
 	}
+
 	if c.Rules == nil || to.IsZero() || at < 0 || !deadline.IsZero() && at == 0 {
 		return 0, fmt.Errorf("%w: to ask %s until %v", ErrBadEffect, to, deadline)
 	}
 	if err := answered(c.Rules.Send(to)); err != nil {
 		return 0, fmt.Errorf("asking %s: %w", to.Origin(), err)
 	}
+
 	number = effect.Number(c.Sequence, len(c.Effects))
 	return number, c.act(effect.Effect{Kind: effect.Ask, To: to, At: at}, payload)
 }
@@ -104,10 +106,12 @@ func (c *Call) act(e effect.Effect, payload []byte) error {
 	if len(payload) > effect.MaxPayload {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(payload), effect.MaxPayload)
 	}
+
 	over := func(limit string) error {
 		return &GuestError{Kind: abi.FaultLimit, Call: "process", Limit: limit, Text: "more effects than a daemon may have"}
 	}
 	room := c.Rules.Room()
+
 	for i := range append(c.Effects, e) {
 		cost, p := 0, &e
 		if i < len(c.Effects) {
@@ -115,6 +119,7 @@ func (c *Call) act(e effect.Effect, payload []byte) error {
 		} else {
 			cost = effect.Cost(len(payload))
 		}
+
 		switch p.Kind {
 		case effect.Publish, effect.Send, effect.Answer, effect.Refuse:
 			room.Pending, room.Bytes = room.Pending-1, room.Bytes-cost
@@ -124,6 +129,7 @@ func (c *Call) act(e effect.Effect, payload []byte) error {
 			room.Timers, room.TimerBytes = room.Timers-1, room.TimerBytes-cost
 		}
 	}
+
 	switch {
 	case len(c.Effects) >= effect.MaxPerEvent:
 		return over(abi.LimitOutputCount)
@@ -134,6 +140,7 @@ func (c *Call) act(e effect.Effect, payload []byte) error {
 	case room.Calls < 0:
 		return over(abi.LimitCalls)
 	}
+
 	e.Payload = append(make([]byte, 0, len(payload)), payload...)
 	c.Effects = append(c.Effects, e)
 	return nil

@@ -128,6 +128,7 @@ func (e *AmbiguousError) some() string {
 	for _, id := range e.Matches[:min(shown, len(e.Matches))] {
 		out = append(out, id.String())
 	}
+
 	if len(e.Matches) > shown {
 		out = append(out, "…")
 	}

@@ -75,11 +75,13 @@ func unfit(given, all, node Limits) []Unfit {
 			"a state of as much as fits in memory could be neither saved nor moved",
 			fmt.Sprintf("state-bytes=%s, or memory to at most %s", LimitText("state-bytes", all.MemoryBytes), LimitText("memory", all.StateBytes))})
 	}
+
 	if most := node.MostArriving(); all.MemoryBytes > most {
 		pairs = append(pairs, Unfit{"memory", all.MemoryBytes, "the node's room for a daemon that arrives", most,
 			"no node with the limits of this one would take the daemon in",
 			fmt.Sprintf("state-bytes=%s for the nodes (wasmhost serve --limit), or memory to at most %s", LimitText("state-bytes", all.MemoryBytes), LimitText("memory", most))})
 	}
+
 	if given.EventBytes != 0 && int64(all.EventBytes) > all.MemoryBytes {
 		pairs = append(pairs, Unfit{"event-bytes", int64(all.EventBytes), "memory", all.MemoryBytes,
 			"the largest event would not fit in memory",
@@ -126,6 +128,7 @@ func StoredLimits(m map[string]int64) (Limits, error) {
 	if err != nil {
 		return Limits{}, err
 	}
+
 	for _, f := range limitFields {
 		if v := f.get(&l); v > f.most {
 			f.set(&l, f.most)
@@ -141,6 +144,7 @@ func Concerning(err error, change map[string]int64) error {
 	if !errors.As(err, &unfit) {
 		return err
 	}
+
 	var pairs []Unfit
 	for _, p := range unfit.Pairs {
 		_, one := change[p.Limit]
@@ -149,5 +153,6 @@ func Concerning(err error, change map[string]int64) error {
 			pairs = append(pairs, p)
 		}
 	}
+
 	return fitError(pairs)
 }

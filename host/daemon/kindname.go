@@ -85,9 +85,11 @@ func NameStem(kind string) string {
 		if gap && stem.Len() < maxStem {
 			stem.WriteByte('-')
 		}
+
 		if gap = false; stem.Len() == maxStem {
 			break
 		}
+
 		stem.WriteRune(c)
 	}
 

@@ -177,6 +177,7 @@ func (l Limits) With(change map[string]int64) (Limits, error) {
 		}
 		f.set(&l, f.get(&set))
 	}
+
 	return l, nil
 }
 
@@ -211,6 +212,7 @@ func limitsOf(m map[string]int64, node bool) (Limits, error) {
 			known++
 		}
 	}
+
 	if known != len(m) {
 		for name := range m {
 			if limitNamed(name) == nil {
@@ -218,6 +220,7 @@ func limitsOf(m map[string]int64, node bool) (Limits, error) {
 			}
 		}
 	}
+
 	return l, nil
 }
 
@@ -269,6 +272,7 @@ func ParseNodeLimit(texts []string) (Limits, error) {
 	if err != nil {
 		return Limits{}, err
 	}
+
 	l, err := limitsOf(m, true)
 	if err != nil {
 		return Limits{}, err
@@ -283,12 +287,15 @@ func parseLimits(texts []string, node bool) (map[string]int64, error) {
 		if !ok {
 			return nil, fmt.Errorf("%w: %q is not name=value; names are %s", ErrBadLimit, t, strings.Join(limitNames(node), ", "))
 		}
+
 		n, err := parseAmount(strings.TrimSpace(value))
 		if err != nil || n <= 0 {
 			return nil, fmt.Errorf("%w: %q: the value is a number above 0, with KiB, MiB or GiB, or a duration such as 250ms", ErrBadLimit, t)
 		}
+
 		m[strings.TrimSpace(name)] = n
 	}
+
 	return m, nil
 }
 
@@ -302,9 +309,11 @@ func parseAmount(s string) (int64, error) {
 			return n << (10 * (i + 1)), err
 		}
 	}
+
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n, nil
 	}
+
 	d, err := time.ParseDuration(s)
 	return int64(d), err
 }

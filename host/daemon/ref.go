@@ -15,12 +15,14 @@ func ValidName(s string) error {
 	if len(s) == 0 || len(s) > 63 {
 		return fmt.Errorf("%w: %q has %d characters, a name has 1 to 63", ErrBadName, s, len(s))
 	}
+
 	for i, c := range []byte(s) {
 		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 		if !alnum && (i == 0 || c != '-' && c != '_' && c != '.') {
 			return fmt.Errorf("%w: %q; a name is letters, digits, - _ . and begins with a letter or digit", ErrBadName, s)
 		}
 	}
+
 	return nil
 }
 
@@ -80,6 +82,7 @@ func ParseRef(text string) (Ref, error) {
 	if len(text) > maxRef {
 		return Ref{}, fmt.Errorf("%w: %d bytes, at most %d", ErrBadRef, len(text), maxRef)
 	}
+
 	rest, named := strings.CutPrefix(text, "name:")
 	digits, isID := strings.CutPrefix(text, "id:")
 	switch {
@@ -90,6 +93,7 @@ func ParseRef(text string) (Ref, error) {
 	case LooksLikeID(digits):
 		return refOfID(text, digits)
 	}
+
 	if r.name == "" || !utf8.ValidString(r.name) || strings.ContainsFunc(r.name, isControl) {
 		return Ref{}, fmt.Errorf("%w: %q; write a whole name, or an id of 16 or 64 hexadecimal digits", ErrBadRef, text)
 	}
@@ -104,6 +108,7 @@ func refOfID(text, digits string) (Ref, error) {
 		r.short = uint64(short)
 		return r, err
 	}
+
 	var err error
 	r.by = byKey
 	r.key, err = identity.ParseEntityID(digits)
