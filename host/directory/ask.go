@@ -46,6 +46,7 @@ func (m *Member) put(ctx context.Context, old Entry, d *Daemon, also []Condition
 	if session == 0 {
 		return Entry{}, ErrNoSession
 	}
+
 	w := Write{}
 	if d == nil {
 		w.Key = daemonKey(old.Entity)
@@ -56,6 +57,7 @@ func (m *Member) put(ctx context.Context, old Entry, d *Daemon, also []Condition
 		}
 		w = Write{daemonKey(d.Entity), b}
 	}
+
 	ask, done := m.ask(ctx)
 	defer done()
 	revision, err := m.engine.Commit(ask, append([]Condition{{sessionKey(m.id), session}, {w.Key, old.Revision}}, also...), append([]Write{w}, writes...))
@@ -65,6 +67,7 @@ func (m *Member) put(ctx context.Context, old Entry, d *Daemon, also []Condition
 	if d == nil {
 		return Entry{}, nil
 	}
+
 	return Entry{*d, revision}, nil
 }
 
@@ -80,6 +83,7 @@ func (m *Member) Read(ctx context.Context, id identity.EntityID) (Entry, error) 
 	if revision == 0 {
 		return Entry{}, fmt.Errorf("%w: %s", ErrNotListed, id.Origin())
 	}
+
 	d, err := decodeDaemon(b)
 	if err != nil {
 		return Entry{}, err
@@ -102,12 +106,14 @@ func (m *Member) Remove(ctx context.Context, n Node) error {
 	if err != nil {
 		return err
 	}
+
 	ask, done := m.ask(ctx)
 	defer done()
 	_, err = m.engine.Commit(ask, []Condition{{sessionKey(n.ID()), 0}}, []Write{{Key: memberKey(n.ID())}, {Key: grantedKey(n.ID())}, {removedKey(n.ID()), record}})
 	if err != nil {
 		return err
 	}
+
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.members, n.ID()) // who asks here sees it at once; others hear of it
@@ -181,6 +187,7 @@ func (m *Member) Nodes() []NodeState {
 		s := m.nodes[id]
 		out = append(out, NodeState{n, s != nil && s.session != 0})
 	}
+
 	slices.SortFunc(out, func(a, b NodeState) int { return cmp.Compare(a.ID(), b.ID()) })
 	return out
 }
@@ -212,12 +219,14 @@ func (m *Member) Candidates(id identity.EntityID, owner identity.NodeID) []ident
 			out = append(out, n)
 		}
 	}
+
 	rank := func(n identity.NodeID) uint64 {
 		h := fnv.New64a()
 		h.Write(id[:])
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
 		return h.Sum64()
 	}
+
 	slices.SortFunc(out, func(a, b identity.NodeID) int { return cmp.Or(cmp.Compare(rank(b), rank(a)), cmp.Compare(a, b)) })
 	return out
 }

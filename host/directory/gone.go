@@ -56,10 +56,12 @@ func (r *Removal) Sign(key *identity.KeyPair) error {
 	if !key.CanSign() {
 		return nil
 	}
+
 	msg, err := r.record(nil)
 	if err != nil {
 		return err
 	}
+
 	r.Signature, err = key.SignDomain(removalDomain, msg)
 	return err
 }
@@ -92,6 +94,7 @@ func (m *Member) Retire(ctx context.Context, old Entry, r Removal) error {
 	if err != nil {
 		return err
 	}
+
 	err = m.remove(ctx, old, Write{goneKey(old.Entity), b})
 	if errors.Is(err, ErrDenied) || errors.Is(err, ErrMalformed) { // a voter of a version without removals
 		err = m.remove(ctx, old)
@@ -121,25 +124,30 @@ func (m *Member) seeRemoval(o Observer, name string, c *Change) {
 			err = ErrBadRecord
 		}
 	}
+
 	if err != nil {
 		m.logger.Error("the directory's record of a removed daemon", "key", c.Key, "error", err)
 		return
 	}
+
 	m.mu.Lock()
 	if c.Value == nil {
 		delete(m.gone, id)
 		m.mu.Unlock()
 		return
 	}
+
 	m.gone[id] = r.Epoch
 	_, listed := m.daemons[id]
 	m.mu.Unlock()
 	if time.Since(r.Time) > removalKept && m.sweeps {
 		m.sweep(c)
 	}
+
 	if listed {
 		return // the daemon was made anew, or its own change is to come
 	}
+
 	m.telling.Lock()
 	defer m.telling.Unlock()
 	o.DaemonRemoved(r)

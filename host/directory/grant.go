@@ -50,14 +50,17 @@ func SetGrant(ctx context.Context, e Engine, g Grant, onlyNew bool) error {
 	} else if revision != 0 {
 		return ErrRemoved
 	}
+
 	value, err := g.encode()
 	if err != nil {
 		return err
 	}
+
 	conditions := []Condition{{removedKey(g.Key.Node()), 0}}
 	if onlyNew {
 		conditions = append(conditions, Condition{grantedKey(g.Key.Node()), 0})
 	}
+
 	_, err = e.Commit(ctx, conditions, []Write{{grantedKey(g.Key.Node()), value}})
 	if onlyNew && errors.Is(err, ErrConflict) {
 		return nil
@@ -72,10 +75,12 @@ func IsMember(ctx context.Context, e Engine, key identity.EntityID) (bool, error
 	} else if revision != 0 {
 		return false, ErrRemoved
 	}
+
 	b, revision, err := e.Get(ctx, memberKey(key.Node()))
 	if err != nil || revision == 0 {
 		return false, err
 	}
+
 	n, err := decodeNode(b)
 	return err == nil && n.Key == key, err
 }
@@ -96,11 +101,13 @@ func (m *Member) seeGrant(id identity.NodeID, c *Change) {
 		delete(m.grants, id)
 		return
 	}
+
 	g, err := decodeGrant(c.Value)
 	if err != nil || g.Key.Node() != id {
 		m.logger.Error("the directory's record of what a node was granted", "node", id, "error", errors.Join(err, ErrBadRecord))
 		return
 	}
+
 	m.mu.Lock()
 	m.grants[id] = g
 	m.mu.Unlock()

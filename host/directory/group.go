@@ -61,6 +61,7 @@ func (m *Member) ClaimGroup(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+
 	var at int64 // nobody keeps it, in most cases
 	var also []Condition
 	for {
@@ -68,6 +69,7 @@ func (m *Member) ClaimGroup(ctx context.Context, name string) error {
 		if !errors.Is(err, ErrConflict) {
 			return err
 		}
+
 		keeper, revision, err := m.groupKeeper(ctx, name)
 		switch {
 		case err != nil:
@@ -80,6 +82,7 @@ func (m *Member) ClaimGroup(ctx context.Context, name string) error {
 			at, also = 0, nil
 			continue
 		}
+
 		removed, err := m.revisionOf(ctx, removedKey(keeper))
 		if err != nil {
 			return err
@@ -90,6 +93,7 @@ func (m *Member) ClaimGroup(ctx context.Context, name string) error {
 		if at == revision {
 			return fmt.Errorf("%w: the name of group %q", ErrConflict, name)
 		}
+
 		at, also = revision, []Condition{{removedKey(keeper), removed}}
 	}
 }
@@ -123,6 +127,7 @@ func (m *Member) writeGroup(ctx context.Context, w Write, at int64, also ...Cond
 	if session == 0 {
 		return ErrNoSession
 	}
+
 	ask, done := m.ask(ctx)
 	defer done()
 	_, err := m.engine.Commit(ask, append([]Condition{{sessionKey(m.id), session}, {w.Key, at}}, also...), []Write{w})
@@ -154,11 +159,13 @@ func (m *Member) seeGroup(name string, c *Change) {
 		delete(m.groups, name)
 		return
 	}
+
 	keeper, err := decodeGroup(c.Value)
 	if err != nil {
 		m.logger.Error("the directory's record of who keeps a group", "group", name, "error", err)
 		return
 	}
+
 	m.groups[name] = keeper
 }
 
@@ -173,6 +180,7 @@ func (g *Guard) judgeGroup(ctx context.Context, t *transaction, key, name string
 	case !asked:
 		return t.deny("it writes %q without asking for a revision", key)
 	}
+
 	b, revision, err := g.engine.Get(ctx, key)
 	if err != nil {
 		return g.engineError(err)
@@ -180,6 +188,7 @@ func (g *Guard) judgeGroup(ctx context.Context, t *transaction, key, name string
 	if revision != at {
 		return fmt.Errorf("%w: the name of group %q", ErrConflict, name)
 	}
+
 	var before identity.NodeID
 	if revision != 0 {
 		if before, err = decodeGroup(b); err != nil {
@@ -193,6 +202,7 @@ func (g *Guard) judgeGroup(ctx context.Context, t *transaction, key, name string
 		}
 		return nil
 	}
+
 	if keeper, err := decodeGroup(t.writes[key]); err != nil || keeper != t.self {
 		return fmt.Errorf("%w: it makes group %q known as node %s's: %w", ErrDenied, name, keeper, errors.Join(err, ErrBadRecord))
 	}
@@ -202,5 +212,6 @@ func (g *Guard) judgeGroup(ctx context.Context, t *transaction, key, name string
 	if v := g.view.Load(); v != nil && before != t.self && len(v.Keeps(t.self)) >= MaxGroups {
 		return t.deny("it keeps %d groups, the limit is %d", MaxGroups, MaxGroups)
 	}
+
 	return nil
 }

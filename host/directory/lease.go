@@ -30,10 +30,12 @@ func (m *Member) register(ctx context.Context) error {
 		if err == nil {
 			_, beat, err = m.engine.Get(ask, beatKey(m.id))
 		}
+
 		done()
 		if err != nil {
 			return err
 		}
+
 		now := m.clock.Now()
 		ours := session != 0 && string(life) == string(m.life)
 		if session == 0 || ours || beat == old && old != 0 && now-since >= m.self.TTL {
@@ -45,6 +47,7 @@ func (m *Member) register(ctx context.Context) error {
 			}
 			old, since = beat, now
 		}
+
 		m.pause(ctx, m.self.TTL/8)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -57,6 +60,7 @@ func (m *Member) begin(ctx context.Context, session, beat int64) error {
 	if err != nil {
 		return err
 	}
+
 	ask, done := m.ask(ctx)
 	defer done()
 	sent := m.clock.Now()
@@ -65,9 +69,11 @@ func (m *Member) begin(ctx context.Context, session, beat int64) error {
 	if errors.Is(err, ErrConflict) {
 		err = errors.Join(err, m.removed(ctx))
 	}
+
 	if err != nil {
 		return err
 	}
+
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.session++
@@ -80,6 +86,7 @@ func (m *Member) begin(ctx context.Context, session, beat int64) error {
 func (m *Member) extend(sent time.Duration) {
 	m.until = max(m.until, sent+held(m.self.TTL))
 	now := m.clock.Now()
+
 	// While the engine answers nobody, others could not beat either: their silence
 	// until now says little.
 	if now-m.beaten > m.self.TTL/2 {
@@ -87,6 +94,7 @@ func (m *Member) extend(sent time.Duration) {
 			s.at = max(s.at, now-s.node.TTL/2)
 		}
 	}
+
 	m.beaten = now
 }
 
@@ -97,12 +105,14 @@ func (m *Member) beats(ctx context.Context, o Observer) {
 		m.note(err)
 		return
 	}
+
 	pause := m.self.TTL / 5
 	for {
 		m.pause(ctx, pause)
 		if ctx.Err() != nil {
 			return
 		}
+
 		pause = m.self.TTL / 5
 		m.mu.Lock()
 		session := m.revision
@@ -120,10 +130,12 @@ func (m *Member) beats(ctx context.Context, o Observer) {
 			m.tellLease(o)
 			return
 		}
+
 		if err != nil {
 			pause = m.self.TTL / 16
 			continue
 		}
+
 		m.mu.Lock()
 		m.beat = revision
 		m.extend(sent)
@@ -170,12 +182,14 @@ func (m *Member) silent() map[identity.NodeID]seen {
 	if m.revision == 0 || now >= m.until {
 		return nil
 	}
+
 	out := make(map[identity.NodeID]seen)
 	for id, s := range m.nodes {
 		if id != m.id && s.session != 0 && s.beat != 0 && now-s.at >= s.node.TTL {
 			out[id] = *s
 		}
 	}
+
 	return out
 }
 
@@ -187,6 +201,7 @@ func (m *Member) evict(ctx context.Context, id identity.NodeID, s seen) {
 	defer done()
 	_, err := m.engine.Commit(ask, []Condition{{sessionKey(m.id), own}, {sessionKey(id), s.session}, {beatKey(id), s.beat}},
 		[]Write{{Key: sessionKey(id)}, {Key: beatKey(id)}})
+
 	switch {
 	case err == nil:
 		m.logger.Warn("a node's lease has ended", "node", id, "name", s.node.Name)

@@ -23,6 +23,7 @@ func (m *Member) SetLife(ctx context.Context, life []byte, revision int64) (int6
 	if session == 0 {
 		return 0, ErrNoSession
 	}
+
 	ask, done := m.ask(ctx)
 	defer done()
 	return m.engine.Commit(ask, []Condition{{sessionKey(m.id), session}, {lifeKey(m.id), revision}}, []Write{{lifeKey(m.id), life}})

@@ -84,16 +84,20 @@ func NewMember(o Options) (*Member, error) {
 	if o.Self.TTL < MinTTL || o.Self.TTL > MaxTTL {
 		return nil, fmt.Errorf("a lease of %v: from %v to %v", o.Self.TTL, MinTTL, MaxTTL)
 	}
+
 	m := &Member{engine: o.Engine, self: o.Self, id: o.Self.ID(), life: make([]byte, 16), clock: o.Clock, logger: o.Logger,
 		nodes: make(map[identity.NodeID]*seen), members: make(map[identity.NodeID]Node), left: make(map[identity.NodeID]bool), daemons: make(map[identity.EntityID]Entry),
 		owned: make(map[identity.NodeID]int), grants: make(map[identity.NodeID]Grant), granted: o.Granted,
 		gone: make(map[identity.EntityID]uint64), groups: make(map[string]identity.NodeID), sweeps: o.Sweeps, sweeping: make(chan struct{}, maxSweeping)}
+
 	if m.clock == nil {
 		m.clock = machineClock{}
 	}
+
 	if m.logger == nil {
 		m.logger = slog.Default()
 	}
+
 	if _, err := rand.Read(m.life); err != nil {
 		return nil, fmt.Errorf("naming a session: %w", err)
 	}
@@ -120,12 +124,14 @@ func (m *Member) Run(ctx context.Context, o Observer) {
 	defer cancel()
 	work.Go(func() { m.watchLease(ctx, o) })
 	work.Go(func() { m.watchOthers(ctx) })
+
 	for ctx.Err() == nil {
 		if err := m.register(ctx); err != nil {
 			m.note(err)
 			m.pause(ctx, m.self.TTL/8)
 			continue
 		}
+
 		session, stop := context.WithCancel(ctx)
 		var watching sync.WaitGroup
 		watching.Go(func() { m.watch(session, o) })
@@ -133,6 +139,7 @@ func (m *Member) Run(ctx context.Context, o Observer) {
 		stop()
 		watching.Wait()
 	}
+
 	m.leave()
 }
 
@@ -165,6 +172,7 @@ func (m *Member) ask(ctx context.Context) (context.Context, context.CancelFunc) 
 		case <-ctx.Done():
 		}
 	}()
+
 	return ctx, func() { cancel(nil) }
 }
 
@@ -181,6 +189,7 @@ func (m *Member) leave() {
 	if session == 0 {
 		return
 	}
+
 	ask, done := m.ask(context.Background())
 	defer done()
 	if _, err := m.engine.Commit(ask, []Condition{{sessionKey(m.id), session}}, []Write{{Key: sessionKey(m.id)}, {Key: beatKey(m.id)}}); err != nil {

@@ -60,6 +60,7 @@ func (l *Link) exchange(ctx context.Context, fn func()) error {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
+
 	fn()
 	if _, hears, _ := l.state(); !hears {
 		<-ctx.Done()
@@ -104,9 +105,11 @@ func (l *Link) Watch(ctx context.Context, prefix string, fn func(*Change)) error
 	}); err != nil {
 		return err
 	}
+
 	for i := range all {
 		fn(&all[i])
 	}
+
 	fn(nil)
 	for {
 		_, hears, mended := l.state()
@@ -123,6 +126,7 @@ func (l *Link) Watch(ctx context.Context, prefix string, fn func(*Change)) error
 				fn(&next[i])
 			}
 		}
+
 		select {
 		case <-changed:
 		case <-mended:
@@ -130,6 +134,7 @@ func (l *Link) Watch(ctx context.Context, prefix string, fn func(*Change)) error
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+
 		if !hears { // until it hears again
 			select {
 			case <-mended:
@@ -148,6 +153,7 @@ func (m *Memory) commit(conditions []Condition, writes []Write) (int64, error) {
 			return 0, ErrConflict
 		}
 	}
+
 	m.revision++
 	for _, w := range writes {
 		c := Change{Key: w.Key, Value: bytes.Clone(w.Value), Revision: m.revision}
@@ -158,6 +164,7 @@ func (m *Memory) commit(conditions []Condition, writes []Write) (int64, error) {
 		}
 		m.log = append(m.log, c)
 	}
+
 	close(m.changed)
 	m.changed = make(chan struct{})
 	return m.revision, nil

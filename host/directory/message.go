@@ -136,9 +136,11 @@ func refusal(err error) *Answer {
 			a.Code = code
 		}
 	}
+
 	if len(a.Text) > 1024 {
 		a.Text = a.Text[:1024]
 	}
+
 	a.Text = strings.ToValidUTF8(a.Text, "?")
 	return a
 }
@@ -177,6 +179,7 @@ func DecodeAnswer(b []byte) (*Answer, error) {
 	if a.Code > AnswerNoMajority || len(a.Peers) > maxPeers {
 		return nil, fmt.Errorf("%w: an answer of code %d with %d members", ErrMalformed, a.Code, len(a.Peers))
 	}
+
 	return a, nil
 }
 
@@ -227,6 +230,7 @@ func DecodeRequest(b []byte) (*Request, error) {
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+
 	return r, nil
 }
 
@@ -242,6 +246,7 @@ func (r *Request) check() error {
 	if (r.Op == OpRemoveVoter) != (r.Node != 0) {
 		return fmt.Errorf("operation %d with node %s", r.Op, r.Node)
 	}
+
 	switch r.Op {
 	case OpGet:
 		_, err := parseKey(r.Key)
@@ -253,6 +258,7 @@ func (r *Request) check() error {
 			return fmt.Errorf("a watch of %q: the whole directory is watched", clipText(r.Key))
 		}
 		return nil
+
 	case OpVoters, OpRemoveVoter:
 		return nil
 	default:
@@ -264,6 +270,7 @@ func (r *Request) checkCommit() error {
 	if len(r.Writes) == 0 || len(r.Writes) > maxWrites || len(r.Conditions) > maxConditions {
 		return fmt.Errorf("a transaction of %d writes and %d conditions: from 1 to %d, and at most %d", len(r.Writes), len(r.Conditions), maxWrites, maxConditions)
 	}
+
 	seen := make(map[string]bool)
 	for _, c := range r.Conditions {
 		if _, err := parseKey(c.Key); err != nil {
@@ -274,6 +281,7 @@ func (r *Request) checkCommit() error {
 		}
 		seen[c.Key] = true
 	}
+
 	clear(seen)
 	for _, w := range r.Writes {
 		if _, err := parseKey(w.Key); err != nil {
@@ -284,6 +292,7 @@ func (r *Request) checkCommit() error {
 		}
 		seen[w.Key] = true
 	}
+
 	return nil
 }
 
@@ -292,6 +301,7 @@ func (r *Request) transaction() ([]Condition, []Write) {
 	for i, c := range r.Conditions {
 		conditions[i] = Condition{c.Key, c.Revision}
 	}
+
 	for i, w := range r.Writes {
 		if writes[i].Key = w.Key; !w.Remove {
 			writes[i].Value = append([]byte{}, w.Value...)
@@ -313,9 +323,11 @@ func parseKey(key string) (k parsedKey, err error) {
 	if len(key) > maxKey {
 		return k, fmt.Errorf("a key of %d bytes, the limit is %d", len(key), maxKey)
 	}
+
 	rest := ""
 	k.kind, rest, _ = strings.Cut(key, "/")
 	again := ""
+
 	switch k.kind {
 	case "daemon":
 		k.entity, err = identity.ParseEntityID(rest)
@@ -328,20 +340,24 @@ func parseKey(key string) (k parsedKey, err error) {
 		if !validName(rest) {
 			err = fmt.Errorf("%q is not a daemon's name", clipText(rest))
 		}
+
 	case "group":
 		k.name, again = rest, key
 		if !validName(rest) {
 			err = fmt.Errorf("%q is not a group's name", clipText(rest))
 		}
+
 	case "session", "beat", "member", "removed", "granted", "life":
 		k.node, err = identity.ParseNodeID(rest)
 		again = k.kind + "/" + k.node.String()
 	default:
 		err = errors.New("no such kind of key")
 	}
+
 	if err == nil && again != key {
 		err = errors.New("the key is written in another form")
 	}
+
 	if err != nil {
 		return parsedKey{}, fmt.Errorf("key %q: %w", clipText(key), err)
 	}
@@ -353,6 +369,7 @@ func validName(s string) bool {
 	if s == "" || len(s) > 63 {
 		return false
 	}
+
 	for i := range len(s) {
 		c := s[i]
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
@@ -360,6 +377,7 @@ func validName(s string) bool {
 			return false
 		}
 	}
+
 	return true
 }
 
@@ -378,10 +396,12 @@ func (g *Guard) Serve(ctx context.Context, c Caller, request []byte, send func([
 	if err == nil && r.Cluster != g.cluster {
 		err = fmt.Errorf("%w: this node is in cluster %q, not %q", ErrDenied, g.cluster, clipText(r.Cluster))
 	}
+
 	var a *Answer
 	if err == nil {
 		a, err = g.answer(ctx, c, r, send)
 	}
+
 	var failed *sendError
 	if errors.As(err, &failed) {
 		return failed.err
@@ -390,6 +410,7 @@ func (g *Guard) Serve(ctx context.Context, c Caller, request []byte, send func([
 		g.refused(c, err)
 		a = refusal(err)
 	}
+
 	return sendAnswer(a, send)
 }
 
@@ -404,13 +425,16 @@ func sendAnswer(a *Answer, send func([]byte) error) error {
 	if a.Value == nil {
 		a.Value = []byte{}
 	}
+
 	if a.Peers == nil {
 		a.Peers = []PeerMessage{}
 	}
+
 	b, err := a.encode()
 	if err == nil {
 		err = send(b)
 	}
+
 	if err != nil {
 		return &sendError{err}
 	}
@@ -425,10 +449,12 @@ func (g *Guard) answer(ctx context.Context, c Caller, r *Request, send func([]by
 			return nil, fmt.Errorf("%w: the value of %q has %d bytes", ErrEngine, r.Key, len(value))
 		}
 		return &Answer{Value: value, Revision: revision}, err
+
 	case OpCommit:
 		conditions, writes := r.transaction()
 		revision, err := g.Commit(ctx, c, conditions, writes)
 		return &Answer{Revision: revision}, err
+
 	case OpVoters:
 		return g.answerVoters(ctx, c)
 	case OpRemoveVoter:
@@ -461,12 +487,14 @@ func (g *Guard) answerWatch(ctx context.Context, c Caller, send func([]byte) err
 					return // it is none of ours: no node reads it
 				}
 			}
+
 			select {
 			case changes <- a:
 			case <-ctx.Done():
 			}
 		})
 	}()
+
 	alive := g.tick(AliveEvery)
 	defer alive.Stop()
 	for {
@@ -481,6 +509,7 @@ func (g *Guard) answerWatch(ctx context.Context, c Caller, send func([]byte) err
 			}
 			return err
 		}
+
 		if err := sendAnswer(a, send); err != nil {
 			cancel(err)
 			<-ended

@@ -58,12 +58,14 @@ func (m *Member) Create(ctx context.Context, d Daemon) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
+
 	at := Condition{Key: nameKey(d.Name)} // nobody has it, in most cases
 	for {
 		e, err := m.put(ctx, Entry{}, &d, []Condition{at}, Write{at.Key, value})
 		if !errors.Is(err, ErrConflict) {
 			return e, err
 		}
+
 		has, revision, err := m.named(ctx, d.Name)
 		if err != nil {
 			return Entry{}, err
@@ -74,6 +76,7 @@ func (m *Member) Create(ctx context.Context, d Daemon) (Entry, error) {
 		if revision == at.Revision { // it is not the name
 			return Entry{}, fmt.Errorf("%w: daemon %s", ErrConflict, d.Entity.Origin())
 		}
+
 		at.Revision = revision
 	}
 }
@@ -86,10 +89,12 @@ func (m *Member) named(ctx context.Context, name string) (*NameTakenError, int64
 	if err != nil || revision == 0 {
 		return nil, 0, err
 	}
+
 	id, err := decodeName(b)
 	if err != nil {
 		return nil, 0, err
 	}
+
 	switch e, err := m.Read(ctx, id); {
 	case errors.Is(err, ErrNotListed):
 		return nil, revision, nil
@@ -109,18 +114,21 @@ func (m *Member) remove(ctx context.Context, old Entry, writes ...Write) error {
 	if old.Owner != m.id {
 		also = append(also, Condition{sessionKey(old.Owner), 0})
 	}
+
 	ask, done := m.ask(ctx)
 	b, revision, err := m.engine.Get(ask, nameKey(old.Name))
 	done()
 	if err != nil {
 		return err
 	}
+
 	if revision != 0 {
 		if id, err := decodeName(b); err == nil && id == old.Entity {
 			also = append(also, Condition{nameKey(old.Name), revision})
 			writes = append(writes, Write{Key: nameKey(old.Name)})
 		}
 	}
+
 	_, err = m.put(ctx, old, nil, also, writes...)
 	return err
 }

@@ -61,6 +61,7 @@ func (m *Member) watch(ctx context.Context, o Observer) {
 				m.tellLease(o)
 			}
 		})
+
 		if ctx.Err() == nil {
 			m.note(err)
 			m.pause(ctx, m.self.TTL/16)
@@ -87,26 +88,31 @@ func (l *listing) take(c *Change) {
 				gone = append(gone, daemonKey(id))
 			}
 		}
+
 		for id, s := range l.m.nodes {
 			if s.session != 0 && fresh[sessionKey(id)] == nil {
 				gone = append(gone, sessionKey(id))
 			}
 		}
+
 		for id := range l.m.members {
 			if fresh[memberKey(id)] == nil {
 				gone = append(gone, memberKey(id))
 			}
 		}
+
 		for id := range l.m.grants {
 			if fresh[grantedKey(id)] == nil {
 				gone = append(gone, grantedKey(id))
 			}
 		}
+
 		for id := range l.m.gone {
 			if fresh[goneKey(id)] == nil {
 				gone = append(gone, goneKey(id))
 			}
 		}
+
 		for name := range l.m.groups {
 			if fresh[groupKey(name)] == nil {
 				gone = append(gone, groupKey(name))
@@ -116,6 +122,7 @@ func (l *listing) take(c *Change) {
 		for _, k := range gone {
 			l.m.see(l.o, &Change{Key: k})
 		}
+
 		for turn := range turns {
 			for k, c := range fresh {
 				if turnOf(k) == turn {
@@ -123,6 +130,7 @@ func (l *listing) take(c *Change) {
 				}
 			}
 		}
+
 	case l.fresh != nil:
 		l.fresh[c.Key] = &Change{Key: c.Key, Value: c.Value, Revision: c.Revision}
 	default:
@@ -159,11 +167,13 @@ func (m *Member) see(o Observer, c *Change) {
 	case "name", "life":
 		return // it is asked for when it matters
 	}
+
 	id, err := identity.ParseNodeID(name)
 	if err != nil {
 		m.logger.Warn("the directory holds a key that is none of ours", "key", c.Key)
 		return
 	}
+
 	switch kind {
 	case "removed":
 		m.seeRemoved(o, id, c)
@@ -172,12 +182,14 @@ func (m *Member) see(o Observer, c *Change) {
 		m.seeGrant(id, c)
 		return
 	}
+
 	m.mu.Lock()
 	s := m.nodes[id]
 	if s == nil {
 		s = &seen{}
 		m.nodes[id] = s
 	}
+
 	was := s.session != 0 && s.node.TTL != 0
 	switch kind {
 	case "session":
@@ -192,23 +204,27 @@ func (m *Member) see(o Observer, c *Change) {
 				err = ErrBadRecord
 			}
 		}
+
 		if err != nil {
 			m.mu.Unlock()
 			m.logger.Error("the directory's record of a node", "node", id, "error", err)
 			return
 		}
+
 		if kind == "member" {
 			if m.members[id] = n; c.Value == nil {
 				delete(m.members, id)
 			}
 			break
 		}
+
 		if c.Value == nil {
 			s.beat = 0
 		} else if c.Revision != s.beat {
 			s.node, s.beat, s.at = n, c.Revision, m.clock.Now()
 		}
 	}
+
 	is, node := s.session != 0 && s.node.TTL != 0, s.node
 	if s.session == 0 && s.beat == 0 {
 		delete(m.nodes, id)
@@ -217,6 +233,7 @@ func (m *Member) see(o Observer, c *Change) {
 	if was == is {
 		return
 	}
+
 	m.telling.Lock()
 	defer m.telling.Unlock()
 	if is {
@@ -235,11 +252,13 @@ func (m *Member) seeRemoved(o Observer, id identity.NodeID, c *Change) {
 	if c.Value == nil {
 		return // let in again, it shows by its session
 	}
+
 	n, err := decodeNode(c.Value)
 	if err != nil || removedKey(n.ID()) != c.Key {
 		m.logger.Error("the directory's record of a node that was removed", "key", c.Key, "error", errors.Join(err, ErrBadRecord))
 		return
 	}
+
 	m.telling.Lock()
 	defer m.telling.Unlock()
 	o.NodeRemoved(n)
@@ -255,15 +274,18 @@ func (m *Member) seeDaemon(o Observer, name string, c *Change) {
 		}
 		e = &Entry{d, c.Revision}
 	}
+
 	if err != nil {
 		m.logger.Error("the directory's record of a daemon", "key", c.Key, "error", err)
 		return
 	}
+
 	m.mu.Lock()
 	if old, ok := m.daemons[id]; ok && e != nil && old.Revision >= e.Revision {
 		m.mu.Unlock()
 		return
 	}
+
 	m.disown(id)
 	if e != nil {
 		m.daemons[id] = *e

@@ -142,6 +142,7 @@ func decodeDaemon(b []byte) (Daemon, error) {
 	if err := canon.Unmarshal(b, &r); err != nil {
 		return Daemon{}, fmt.Errorf("%w: %w", ErrBadRecord, err)
 	}
+
 	sorted := slices.IsSortedFunc(r.Standbys, func(later, before identity.NodeID) int {
 		if later <= before {
 			return -1
@@ -151,6 +152,7 @@ func decodeDaemon(b []byte) (Daemon, error) {
 	if r.Version != recordVersion || r.Want > MaxStandbys || len(r.Standbys) > MaxStandbys || r.Ack > AckDisk || len(r.Name) > maxText || r.Owner == 0 || r.Epoch == 0 || r.Entity.IsZero() || !sorted {
 		return Daemon{}, fmt.Errorf("%w: version %d, %d standbys of %d, owner %s, epoch %d", ErrBadRecord, r.Version, len(r.Standbys), r.Want, r.Owner, r.Epoch)
 	}
+
 	return Daemon{Entity: r.Entity, Name: r.Name, Owner: r.Owner, Epoch: r.Epoch, Want: int(r.Want), Ack: r.Ack, Standbys: r.Standbys}, nil
 }
 

@@ -114,6 +114,7 @@ func (g *Guard) admit(ctx context.Context, c Caller) (standing, error) {
 	} else if revision != 0 {
 		return stranger, ErrRemoved
 	}
+
 	b, revision, err := g.engine.Get(ctx, memberKey(c.id()))
 	if err != nil {
 		return stranger, g.engineError(err)
@@ -123,6 +124,7 @@ func (g *Guard) admit(ctx context.Context, c Caller) (standing, error) {
 			return member, nil
 		}
 	}
+
 	b, revision, err = g.engine.Get(ctx, grantedKey(c.id()))
 	if err != nil {
 		return stranger, g.engineError(err)
@@ -132,6 +134,7 @@ func (g *Guard) admit(ctx context.Context, c Caller) (standing, error) {
 			return granted, nil
 		}
 	}
+
 	return stranger, fmt.Errorf("%w: node %s is not a member of the cluster: it needs a token with the right to join", ErrDenied, c.id())
 }
 
@@ -186,6 +189,7 @@ func (g *Guard) RemoveVoter(ctx context.Context, c Caller, node identity.NodeID)
 	} else if s != member || !c.Decides {
 		return denyDecision("remove a node")
 	}
+
 	_, revision, err := g.engine.Get(ctx, sessionKey(node))
 	if err != nil {
 		return g.engineError(err)
@@ -196,6 +200,7 @@ func (g *Guard) RemoveVoter(ctx context.Context, c Caller, node identity.NodeID)
 	if err := g.removeVoter(ctx, node); err != nil {
 		return g.engineError(err)
 	}
+
 	return nil
 }
 
@@ -209,6 +214,7 @@ func (g *Guard) Commit(ctx context.Context, c Caller, conditions []Condition, wr
 	if err != nil {
 		return 0, err
 	}
+
 	t, err := newTransaction(c, conditions, writes)
 	if err != nil {
 		return 0, err
@@ -219,6 +225,7 @@ func (g *Guard) Commit(ctx context.Context, c Caller, conditions []Condition, wr
 	if err := g.judge(ctx, t); err != nil {
 		return 0, err
 	}
+
 	revision, err := g.engine.Commit(ctx, conditions, writes)
 	if err != nil {
 		return 0, g.engineError(err)
@@ -241,6 +248,7 @@ func newTransaction(c Caller, conditions []Condition, writes []Write) (*transact
 	for _, c := range conditions {
 		t.asks[c.Key] = c.Revision
 	}
+
 	for _, w := range writes {
 		k, err := parseKey(w.Key)
 		if err != nil {
@@ -249,6 +257,7 @@ func newTransaction(c Caller, conditions []Condition, writes []Write) (*transact
 		t.writes[w.Key], t.keys[w.Key] = w.Value, k
 		t.order = append(t.order, w.Key)
 	}
+
 	return t, nil
 }
 
@@ -261,6 +270,7 @@ func (t *transaction) only(keys ...string) bool {
 	if len(keys) != len(t.writes) {
 		return false
 	}
+
 	for _, k := range keys {
 		if _, ok := t.writes[k]; !ok {
 			return false
@@ -321,6 +331,7 @@ func (g *Guard) judge(ctx context.Context, t *transaction) error {
 	if _, k, ok := t.of("session"); ok && t.only(sessionKey(k.node), beatKey(k.node)) && !t.sets(sessionKey(k.node)) && !t.sets(beatKey(k.node)) {
 		return g.judgeEnd(t, k.node)
 	}
+
 	return t.deny("no transaction of the directory writes %v", t.order)
 }
 
@@ -347,6 +358,7 @@ func (t *transaction) begin() error {
 	if !t.absent(removedKey(t.self)) {
 		return t.deny("it begins without asking whether it was removed")
 	}
+
 	return t.ownRecord(beat)
 }
 
@@ -380,10 +392,12 @@ func (g *Guard) judgeEnd(t *transaction, node identity.NodeID) error {
 	if node == t.self {
 		return nil
 	}
+
 	beat := t.asks[beatKey(node)]
 	if !t.hasSession() || beat == 0 {
 		return t.deny("it ends the session of node %s without its own session and that node's last beat", node)
 	}
+
 	v := g.view.Load()
 	if v == nil || !v.sawSilent(node, session, beat) {
 		return fmt.Errorf("%w: this node has not seen the lease of node %s end", ErrConflict, node)
@@ -395,6 +409,7 @@ func (t *transaction) judgeRemoved(node identity.NodeID) error {
 	if !t.by.Decides {
 		return denyDecision("decide who is in the cluster")
 	}
+
 	removed := removedKey(node)
 	if t.only(removed) && !t.sets(removed) {
 		return nil // it is let in
@@ -405,6 +420,7 @@ func (t *transaction) judgeRemoved(node identity.NodeID) error {
 	if !t.absent(sessionKey(node)) {
 		return t.deny("it removes node %s without asking whether that has a session", node)
 	}
+
 	n, err := decodeNode(t.writes[removed])
 	if err != nil || n.ID() != node {
 		return fmt.Errorf("%w: the record of a removed node: %w", ErrMalformed, errors.Join(err, ErrBadRecord))
@@ -419,6 +435,7 @@ func (t *transaction) grant(key string, node identity.NodeID) error {
 	if !t.only(key) || !t.sets(key) {
 		return t.deny("no transaction of the directory writes %v", t.order)
 	}
+
 	grant, err := decodeGrant(t.writes[key])
 	if err != nil || grant.Key.Node() != node {
 		return fmt.Errorf("%w: a grant: %w", ErrMalformed, errors.Join(err, ErrBadRecord))
@@ -426,6 +443,7 @@ func (t *transaction) grant(key string, node identity.NodeID) error {
 	if grant.Rights&^t.by.Rights != 0 {
 		return t.deny("it grants rights to node %s that it does not have", node)
 	}
+
 	return nil
 }
 
@@ -435,6 +453,7 @@ func (g *Guard) record(ctx context.Context, t *transaction, key string) (*Daemon
 	if !ok {
 		return nil, t.deny("it writes %q without asking for a revision", key)
 	}
+
 	b, revision, err := g.engine.Get(ctx, key)
 	if err != nil {
 		return nil, g.engineError(err)
@@ -445,6 +464,7 @@ func (g *Guard) record(ctx context.Context, t *transaction, key string) (*Daemon
 	if revision == 0 {
 		return nil, nil
 	}
+
 	d, err := decodeDaemon(b)
 	if err != nil {
 		return nil, g.engineError(err)
@@ -456,6 +476,7 @@ func (g *Guard) judgeDaemon(ctx context.Context, t *transaction, key string, id 
 	if !t.hasSession() {
 		return t.deny("it writes %q without its session", key)
 	}
+
 	old, err := g.record(ctx, t, key)
 	if err != nil {
 		return err
@@ -463,6 +484,7 @@ func (g *Guard) judgeDaemon(ctx context.Context, t *transaction, key string, id 
 	if !t.sets(key) {
 		return g.judgeDelete(ctx, t, key, old)
 	}
+
 	d, err := decodeDaemon(t.writes[key])
 	if err != nil || d.Entity != id {
 		return fmt.Errorf("%w: a daemon's record: %w", ErrMalformed, errors.Join(err, ErrBadRecord))
@@ -476,12 +498,14 @@ func (g *Guard) judgeDaemon(ctx context.Context, t *transaction, key string, id 
 	if d.Name != old.Name {
 		return t.deny("it gives daemon %s another name", id.Origin())
 	}
+
 	if old.Owner == t.self {
 		if d.Epoch < old.Epoch || d.Owner != t.self && d.Epoch == old.Epoch {
 			return t.deny("daemon %s goes from epoch %d to %d", id.Origin(), old.Epoch, d.Epoch)
 		}
 		return nil
 	}
+
 	return t.takeOver(old, &d)
 }
 
@@ -492,6 +516,7 @@ func (t *transaction) takeOver(old, d *Daemon) error {
 	if !t.absent(sessionKey(old.Owner)) {
 		return t.deny("it takes over daemon %s without asking whether its owner has a session", old.Entity.Origin())
 	}
+
 	want := old.Without(t.self)
 	want.Owner, want.Epoch = t.self, old.Epoch+1
 	if d.Owner != want.Owner || d.Epoch != want.Epoch || d.Want != want.Want || d.Ack != want.Ack || !slices.Equal(d.Standbys, want.Standbys) {
@@ -510,6 +535,7 @@ func (g *Guard) judgeCreate(ctx context.Context, t *transaction, key string, d *
 	if v := g.view.Load(); v != nil && v.owns(t.self) >= MaxOwned {
 		return t.deny("it has %d daemons, the limit is %d", MaxOwned, MaxOwned)
 	}
+
 	name := nameKey(d.Name)
 	at, asked := t.asks[name]
 	if t.only(key) { // it came into the cluster with a name that another has
@@ -518,6 +544,7 @@ func (g *Guard) judgeCreate(ctx context.Context, t *transaction, key string, d *
 		}
 		return nil
 	}
+
 	if id, err := decodeName(t.writes[name]); !t.only(key, name) || err != nil || id != d.Entity {
 		return t.deny("the name %q is written for another than daemon %s", d.Name, d.Entity.Origin())
 	}
@@ -527,6 +554,7 @@ func (g *Guard) judgeCreate(ctx context.Context, t *transaction, key string, d *
 	if at == 0 {
 		return nil
 	}
+
 	has, revision, err := g.named(ctx, d.Name)
 	if err != nil {
 		return err
@@ -534,6 +562,7 @@ func (g *Guard) judgeCreate(ctx context.Context, t *transaction, key string, d *
 	if revision != at || has != nil {
 		return fmt.Errorf("%w: the name %q", ErrConflict, d.Name)
 	}
+
 	return nil
 }
 
@@ -544,14 +573,17 @@ func (g *Guard) named(ctx context.Context, name string) (*identity.EntityID, int
 	if err != nil || revision == 0 {
 		return nil, 0, err
 	}
+
 	id, err := decodeName(b)
 	if err != nil {
 		return nil, 0, g.engineError(err)
 	}
+
 	b, at, err := g.engine.Get(ctx, daemonKey(id))
 	if err != nil || at == 0 {
 		return nil, revision, err
 	}
+
 	d, err := decodeDaemon(b)
 	if err != nil {
 		return nil, 0, g.engineError(err)
@@ -559,6 +591,7 @@ func (g *Guard) named(ctx context.Context, name string) (*identity.EntityID, int
 	if d.Name != name {
 		return nil, revision, nil
 	}
+
 	return &id, revision, nil
 }
 
@@ -572,22 +605,26 @@ func (g *Guard) judgeDelete(ctx context.Context, t *transaction, key string, old
 	if old.Owner != t.self && !t.absent(sessionKey(old.Owner)) {
 		return t.deny("it deletes daemon %s without asking whether its owner has a session", old.Entity.Origin())
 	}
+
 	name, gone := nameKey(old.Name), goneKey(old.Entity)
 	if _, ok := t.writes[gone]; ok {
 		if err := t.removal(gone, old); err != nil {
 			return err
 		}
 	}
+
 	if t.only(key) || t.only(key, gone) {
 		return nil
 	}
 	if !t.only(key, name) && !t.only(key, name, gone) || t.sets(name) {
 		return t.deny("no transaction of the directory writes %v", t.order)
 	}
+
 	at, ok := t.asks[name]
 	if !ok || at == 0 {
 		return t.deny("it removes %q without asking for a revision", name)
 	}
+
 	b, revision, err := g.engine.Get(ctx, name)
 	if err != nil {
 		return g.engineError(err)
@@ -595,6 +632,7 @@ func (g *Guard) judgeDelete(ctx context.Context, t *transaction, key string, old
 	if id, err := decodeName(b); revision == at && (err != nil || id != old.Entity) {
 		return t.deny("the name %q is not daemon %s's", old.Name, old.Entity.Origin())
 	}
+
 	return nil // at another revision it conflicts
 }
 

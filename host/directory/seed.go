@@ -17,6 +17,7 @@ func Seed(ctx context.Context, e Engine, daemons []Daemon) error {
 	defer cancel(nil)
 	next := make(chan Daemon)
 	var work sync.WaitGroup
+
 	for range seeders {
 		work.Go(func() {
 			for d := range next {
@@ -26,9 +27,11 @@ func Seed(ctx context.Context, e Engine, daemons []Daemon) error {
 			}
 		})
 	}
+
 	for _, d := range daemons {
 		next <- d
 	}
+
 	close(next)
 	work.Wait()
 	return context.Cause(ctx)
@@ -38,19 +41,23 @@ func seed(ctx context.Context, e Engine, d Daemon) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+
 	record, err := d.encode()
 	if err != nil {
 		return err
 	}
+
 	name, err := encodeName(d.Entity)
 	if err != nil {
 		return err
 	}
+
 	absent, unnamed := Condition{Key: daemonKey(d.Entity)}, Condition{Key: nameKey(d.Name)}
 	_, err = e.Commit(ctx, []Condition{absent, unnamed}, []Write{{absent.Key, record}, {unnamed.Key, name}})
 	if errors.Is(err, ErrConflict) { // its name is another's, or it is there
 		_, err = e.Commit(ctx, []Condition{absent}, []Write{{absent.Key, record}})
 	}
+
 	if errors.Is(err, ErrConflict) {
 		return nil
 	}
