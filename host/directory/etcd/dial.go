@@ -42,16 +42,20 @@ func Dial(c DialConfig) (*clientv3.Client, error) {
 				return nil, fmt.Errorf("%w, not %q", ErrBadEndpoint, e)
 			}
 		}
+
 		if _, _, err := net.SplitHostPort(strings.TrimSuffix(rest, "/")); err != nil {
 			return nil, fmt.Errorf("%w, not %q", ErrBadEndpoint, e)
 		}
+
 		secure = secure || https
 	}
+
 	config := clientConfig(c.Endpoints, c.Logger)
 	config.Username, config.Password = c.User, c.Password
 	if secure || c.CAFile != "" || c.CertFile != "" {
 		config.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
+
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(c.CAFile)
 		if err != nil {
@@ -61,6 +65,7 @@ func Dial(c DialConfig) (*clientv3.Client, error) {
 			return nil, fmt.Errorf("reading whom to trust as etcd: %s holds no certificate", c.CAFile)
 		}
 	}
+
 	if c.CertFile != "" {
 		pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
 		if err != nil {
@@ -68,6 +73,7 @@ func Dial(c DialConfig) (*clientv3.Client, error) {
 		}
 		config.TLS.Certificates = []tls.Certificate{pair}
 	}
+
 	client, err := clientv3.New(config)
 	if err != nil {
 		return nil, fmt.Errorf("asking etcd: %w", err)
@@ -86,6 +92,7 @@ func List(ctx context.Context, c *clientv3.Client) ([]Peer, error) {
 	if err != nil {
 		return nil, because(ctx, err)
 	}
+
 	out := make([]Peer, len(res.Members))
 	for i, p := range res.Members {
 		out[i] = peerOf(p)
@@ -100,6 +107,7 @@ func Remove(ctx context.Context, c *clientv3.Client, name string) error {
 	if err != nil {
 		return err
 	}
+
 	for _, p := range members {
 		if p.Name != name {
 			continue
@@ -108,5 +116,6 @@ func Remove(ctx context.Context, c *clientv3.Client, name string) error {
 			return because(ctx, err)
 		}
 	}
+
 	return nil
 }

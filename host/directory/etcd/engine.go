@@ -34,6 +34,7 @@ func (e *Engine) Commit(ctx context.Context, conditions []directory.Condition, w
 	for i, c := range conditions {
 		compares[i] = clientv3.Compare(clientv3.ModRevision(e.prefix+c.Key), "=", c.Revision)
 	}
+
 	ops := make([]clientv3.Op, len(writes))
 	for i, w := range writes {
 		if w.Value == nil {
@@ -42,6 +43,7 @@ func (e *Engine) Commit(ctx context.Context, conditions []directory.Condition, w
 			ops[i] = clientv3.OpPut(e.prefix+w.Key, string(w.Value))
 		}
 	}
+
 	res, err := e.client.Txn(ctx).If(compares...).Then(ops...).Commit()
 	if err != nil {
 		return 0, because(ctx, err)
@@ -49,6 +51,7 @@ func (e *Engine) Commit(ctx context.Context, conditions []directory.Condition, w
 	if !res.Succeeded {
 		return 0, directory.ErrConflict
 	}
+
 	return res.Header.Revision, nil
 }
 
@@ -74,11 +77,13 @@ func (e *Engine) Watch(ctx context.Context, prefix string, fn func(*directory.Ch
 	defer cancel()
 	from, end := e.prefix+prefix, clientv3.GetPrefixRangeEnd(e.prefix+prefix)
 	var revision int64
+
 	for {
 		options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(page)}
 		if revision != 0 {
 			options = append(options, clientv3.WithRev(revision))
 		}
+
 		res, err := e.client.Get(ctx, from, options...)
 		if err != nil {
 			return because(ctx, err)
@@ -86,14 +91,18 @@ func (e *Engine) Watch(ctx context.Context, prefix string, fn func(*directory.Ch
 		if revision == 0 {
 			revision = res.Header.Revision
 		}
+
 		for _, kv := range res.Kvs {
 			fn(e.change(kv))
 		}
+
 		if !res.More || len(res.Kvs) == 0 {
 			break
 		}
+
 		from = string(res.Kvs[len(res.Kvs)-1].Key) + "\x00"
 	}
+
 	fn(nil)
 	for res := range e.client.Watch(ctx, e.prefix+prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1)) {
 		if err := res.Err(); err != nil {
@@ -107,6 +116,7 @@ func (e *Engine) Watch(ctx context.Context, prefix string, fn func(*directory.Ch
 			fn(c)
 		}
 	}
+
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -70,10 +70,12 @@ func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, f := range append(c.fields[:len(c.fields):len(c.fields)], fields...) {
 		f.AddTo(values)
 	}
+
 	attrs := make([]slog.Attr, 0, len(values.Fields))
 	for k, v := range values.Fields {
 		attrs = append(attrs, slog.Any(k, v))
 	}
+
 	c.l.LogAttrs(context.Background(), levelOf(e.Level), e.Message, attrs...)
 	return nil
 }

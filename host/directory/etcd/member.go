@@ -56,11 +56,13 @@ func Start(c Config) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	tls := transport.TLSInfo{CertFile: files.cert, KeyFile: files.key, TrustedCAFile: files.ca, ClientCertAuth: true, ServerName: memberHost, SkipClientSANVerify: true}
 	reach := c.Reach
 	if reach == "" {
 		reach = c.Addr
 	}
+
 	e := embed.NewConfig()
 	e.Name, e.Dir = c.Name, c.Dir
 	e.ListenPeerUrls, e.AdvertisePeerUrls = urls(c.Addr), urls(reach)
@@ -70,6 +72,7 @@ func Start(c Config) (*Member, error) {
 	if c.Others != "" {
 		e.InitialCluster, e.ClusterState = c.Others, embed.ClusterStateFlagExisting
 	}
+
 	election := max(c.TTL/4, 100*time.Millisecond)
 	e.ElectionMs = uint(election.Milliseconds())
 	e.TickMs = max(e.ElectionMs/10, 10)
@@ -82,6 +85,7 @@ func Start(c Config) (*Member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting this node's part of the cluster's directory: %w", err)
 	}
+
 	m := &Member{etcd: server, client: v3client.New(server.Server), logger: c.Logger, failed: f, done: make(chan struct{})}
 	go func() {
 		defer close(m.done)
@@ -90,6 +94,7 @@ func Start(c Config) (*Member, error) {
 		case <-f.done:
 		}
 	}()
+
 	return m, nil
 }
 
@@ -99,6 +104,7 @@ func startServer(c *embed.Config, f *failure) (*embed.Etcd, error) {
 		server *embed.Etcd
 		err    error
 	}
+
 	started := make(chan result, 1)
 	go func() {
 		defer func() {
@@ -109,6 +115,7 @@ func startServer(c *embed.Config, f *failure) (*embed.Etcd, error) {
 		server, err := embed.StartEtcd(c)
 		started <- result{server, err}
 	}()
+
 	select {
 	case r := <-started:
 		return r.server, r.err
@@ -150,6 +157,7 @@ func (m *Member) Moved(ctx context.Context, reach string) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
+
 		m.logger.Warn("telling the cluster's members of this one's address: it is tried again", "error", err)
 		timer := time.NewTimer(time.Second)
 		select {
@@ -220,12 +228,14 @@ func (m *Member) Admit(ctx context.Context, name, addr string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+
 	known, learners := false, 0
 	for _, p := range members {
 		if p.Learner {
 			learners++
 		}
 	}
+
 	for _, p := range members {
 		switch {
 		case p.Name == "" && p.Addr != addr && learners >= maxLearners: // it was admitted, and never came
@@ -233,6 +243,7 @@ func (m *Member) Admit(ctx context.Context, name, addr string) (string, error) {
 				return "", because(ctx, err)
 			}
 			learners--
+
 		case p.Addr == addr && (p.Name == "" || p.Name == name):
 			known = true
 		case p.Name == name: // it has lost what it had, or has another address
@@ -241,6 +252,7 @@ func (m *Member) Admit(ctx context.Context, name, addr string) (string, error) {
 			}
 		}
 	}
+
 	if !known {
 		if _, err := m.client.MemberAddAsLearner(ctx, []string{PeerURL(addr)}); err != nil {
 			return "", because(ctx, err)
@@ -249,6 +261,7 @@ func (m *Member) Admit(ctx context.Context, name, addr string) (string, error) {
 			return "", err
 		}
 	}
+
 	var list []string
 	for _, p := range members {
 		n := p.Name
@@ -259,6 +272,7 @@ func (m *Member) Admit(ctx context.Context, name, addr string) (string, error) {
 			list = append(list, n+"="+PeerURL(p.Addr))
 		}
 	}
+
 	return strings.Join(list, ","), nil
 }
 
@@ -272,9 +286,11 @@ func (m *Member) Promote(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		}
+
 		if uint64(m.etcd.Server.Leader()) != uint64(m.etcd.Server.MemberID()) {
 			continue
 		}
+
 		ask, cancel := context.WithTimeout(ctx, 5*time.Second)
 		members, err := m.Members(ask)
 		for _, p := range members {
@@ -285,6 +301,7 @@ func (m *Member) Promote(ctx context.Context, every time.Duration) {
 				m.logger.Info("a node has a vote in the cluster's directory", "node", p.Name)
 			}
 		}
+
 		cancel()
 		if err != nil {
 			m.logger.Debug("letting a node vote", "error", err)

@@ -62,24 +62,29 @@ func (s Secret) write(dir, name string) (f tlsFiles, err error) {
 	if err != nil {
 		return f, fmt.Errorf("making the cluster's certificate: %w", err)
 	}
+
 	pub, priv, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return f, fmt.Errorf("drawing a member's key: %w", err)
 	}
+
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
 		return f, fmt.Errorf("numbering a member's certificate: %w", err)
 	}
+
 	leaf := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: notBefore, NotAfter: notAfter, DNSNames: []string{memberHost},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}
 	cert, err := x509.CreateCertificate(rand.Reader, leaf, authority, pub, root)
 	if err != nil {
 		return f, fmt.Errorf("making a member's certificate: %w", err)
 	}
+
 	der, err := x509.MarshalPKCS8PrivateKey(priv)
 	if err != nil {
 		return f, fmt.Errorf("writing a member's key: %w", err)
 	}
+
 	f = tlsFiles{filepath.Join(dir, "ca.pem"), filepath.Join(dir, "member.pem"), filepath.Join(dir, "member.key")}
 	for _, file := range []struct {
 		path, kind string
@@ -89,5 +94,6 @@ func (s Secret) write(dir, name string) (f tlsFiles, err error) {
 			return f, fmt.Errorf("writing a member's certificate: %w", err)
 		}
 	}
+
 	return f, nil
 }
