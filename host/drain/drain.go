@@ -79,10 +79,12 @@ func Start(ctx context.Context, rt *host.Runtime, o Options) *Drain {
 	if o.Parallel == 0 {
 		o.Parallel = DefaultParallel
 	}
+
 	o.Parallel = min(max(o.Parallel, 1), MaxParallel)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+
 	d := &Drain{rt: rt, options: o, targets: &targets{ask: o.Targets}, began: time.Now(), done: make(chan struct{}), grew: make(chan struct{}),
 		left: make(map[identity.EntityID]Result), weights: make(map[identity.EntityID]int64), open: make(map[identity.EntityID]released)}
 	ctx, d.cancel = context.WithCancelCause(ctx)
@@ -90,6 +92,7 @@ func Start(ctx context.Context, rt *host.Runtime, o Options) *Drain {
 		defer d.cancel(nil)
 		d.run(ctx)
 	}()
+
 	return d
 }
 
@@ -113,10 +116,12 @@ func (d *Drain) run(ctx context.Context) {
 		if idle > 0 && !d.sleep(ctx, passPause) || errors.Is(d.rt.Ready(), daemon.ErrShuttingDown) {
 			return
 		}
+
 		queue, arriving := d.queue(), len(d.rt.Migrations().Arriving()) > 0
 		if len(queue) == 0 && !arriving {
 			return
 		}
+
 		d.mu.Lock()
 		d.again = false
 		d.mu.Unlock()
@@ -124,6 +129,7 @@ func (d *Drain) run(ctx context.Context) {
 			idle = -1
 			continue
 		}
+
 		d.mu.Lock()
 		again := d.again
 		d.mu.Unlock()
@@ -153,11 +159,13 @@ func (d *Drain) queue() []daemon.Info {
 	for _, r := range d.results {
 		final[r.Entity] = true
 	}
+
 	for id := range d.open {
 		final[id] = true
 	}
 	d.mu.Unlock()
 	var out []daemon.Info
+
 	for _, i := range d.rt.Daemons().List() {
 		switch {
 		case final[i.Entity] || i.Node != d.rt.Self():
@@ -169,12 +177,14 @@ func (d *Drain) queue() []daemon.Info {
 			out = append(out, i)
 		}
 	}
+
 	slices.SortStableFunc(out, func(a, b daemon.Info) int {
 		if d.options.SmallestFirst {
 			a, b = b, a
 		}
 		return cmp.Compare(b.MemoryBytes, a.MemoryBytes)
 	})
+
 	return out
 }
 
@@ -193,6 +203,7 @@ func (d *Drain) pass(ctx context.Context, queue []daemon.Info) int {
 			gone <- n
 		}()
 	}
+
 	for _, i := range queue {
 		if ctx.Err() != nil {
 			d.keep(Result{Entity: i.Entity, Name: i.Name, Err: why(ctx)}, false)
@@ -200,6 +211,7 @@ func (d *Drain) pass(ctx context.Context, queue []daemon.Info) int {
 		}
 		next <- i
 	}
+
 	close(next)
 	sum := 0
 	for range d.options.Parallel {
@@ -216,6 +228,7 @@ func (d *Drain) finish(ctx context.Context) {
 	open := d.open
 	d.open = make(map[identity.EntityID]released)
 	d.mu.Unlock()
+
 	for id, o := range open {
 		rep, err := o.m.Wait(wait)
 		if err != nil {
@@ -223,9 +236,11 @@ func (d *Drain) finish(ctx context.Context) {
 		}
 		d.final(Result{Entity: id, Name: o.name, To: o.m.Target(), Report: rep, Attempts: 1, Err: err})
 	}
+
 	for _, r := range d.leftovers() {
 		d.final(r)
 	}
+
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ended = time.Now()
@@ -240,16 +255,19 @@ func (d *Drain) leftovers() []Result {
 		out = append(out, r)
 	}
 	d.mu.Unlock()
+
 	for k := range out {
 		var moved *daemon.MovedError
 		if _, err := d.rt.Daemons().Inspect(out[k].Entity); errors.As(err, &moved) || errors.Is(err, daemon.ErrNotFound) {
 			out[k].Left, out[k].Err = true, nil // by another hand
 		}
 	}
+
 	for _, id := range d.rt.Migrations().Arriving() {
 		d.expect(daemon.Info{Entity: id})
 		out = append(out, Result{Entity: id, Name: id.Origin().String(), Err: ErrArriving})
 	}
+
 	slices.SortFunc(out, func(a, b Result) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }

@@ -20,6 +20,7 @@ func (d *Drain) move(ctx context.Context, i daemon.Info) bool {
 	req := placement.Requirements{Memory: i.MemoryBytes}
 	tried := make(map[identity.NodeID]error)
 	keyless := false // the daemon's key is not here, so that nothing is given up by not sending it
+
 	for ctx.Err() == nil {
 		to, err := d.targets.pick(ctx, req, tried)
 		if err != nil {
@@ -27,6 +28,7 @@ func (d *Drain) move(ctx context.Context, i daemon.Info) bool {
 			d.keep(r, len(tried) > 0 || d.targets.avoids())
 			return false
 		}
+
 		r.To, r.Attempts = to, r.Attempts+1
 		rep, started, err := d.attempt(ctx, i, to, keyless)
 		if err == nil {
@@ -34,15 +36,18 @@ func (d *Drain) move(ctx context.Context, i daemon.Info) bool {
 			d.final(r)
 			return true
 		}
+
 		r.Err = err
 		if errors.Is(err, errReleased) {
 			return false // it is the target's, once that says so
 		}
+
 		switch next := afterwards(err, started); {
 		case next == nothing:
 			r.Left, r.Err = true, nil
 			d.final(r)
 			return true
+
 		case next == never:
 			d.final(r)
 			return false
@@ -59,6 +64,7 @@ func (d *Drain) move(ctx context.Context, i daemon.Info) bool {
 			tried[to] = err
 		}
 	}
+
 	r.Err = why(ctx)
 	d.keep(r, false)
 	return false
@@ -95,6 +101,7 @@ func afterwards(err error, started bool) next {
 	case !errors.As(err, &e):
 		return later
 	}
+
 	switch e.Code {
 	case migration.DaemonNotFound:
 		return nothing
@@ -104,20 +111,24 @@ func afterwards(err error, started bool) next {
 		if !started {
 			return withoutKey
 		}
+
 	case migration.StoreFailed:
 		if !started {
 			return later // this node's disk
 		}
 		return elsewhere // if it was this node's, the daemon has failed, and does not start
+
 	case migration.StateFailed:
 		if !started {
 			return later // what it fails of is seen when it is looked at again
 		}
+
 	case migration.AlreadyMigrating, migration.Cancelled, migration.BufferFull:
 		return later
 	case migration.TargetUnavailable, migration.NotReady, migration.NotReadyTimeout, migration.Draining, migration.ComputeNotSupported, migration.Denied:
 		return elsewhere
 	}
+
 	return another
 }
 
@@ -132,10 +143,12 @@ func (d *Drain) attempt(ctx context.Context, i daemon.Info, to identity.NodeID, 
 	if err != nil {
 		return rep, false, err
 	}
+
 	var waited <-chan time.Time
 	following, unfollow := context.WithCancel(context.Background())
 	defer unfollow()
 	phases, cancelled, ended := m.Phases(following), ctx.Done(), false
+
 	for {
 		select {
 		case <-m.Done():
@@ -149,18 +162,21 @@ func (d *Drain) attempt(ctx context.Context, i daemon.Info, to identity.NodeID, 
 			if p.Phase != migration.Cutover {
 				continue
 			}
+
 			timer := time.NewTimer(patience)
 			defer timer.Stop()
 			waited = timer.C
 			if ended {
 				return rep, true, d.release(i, m)
 			}
+
 		case <-cancelled:
 			cancelled, ended = nil, true
 			m.Cancel()
 			if waited != nil {
 				return rep, true, d.release(i, m)
 			}
+
 		case <-waited:
 			d.options.Logger.Warn("a target does not confirm that it has a daemon; the drain goes on with others", "daemon", i.Name, "to", to)
 			d.targets.avoid(to)

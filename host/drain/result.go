@@ -75,6 +75,7 @@ func (e *IncompleteError) Error() string {
 		}
 		each = append(each, fmt.Sprintf("%s: %v", r.Name, r.Err))
 	}
+
 	return fmt.Sprintf("%d of %d daemons are still here: %s", len(e.Stayed), e.Total, strings.Join(each, "; "))
 }
 
@@ -97,6 +98,7 @@ func (d *Drain) Wait(ctx context.Context) (Summary, error) {
 	case <-ctx.Done():
 		return Summary{}, context.Cause(ctx)
 	}
+
 	s := Summary{Progress: d.Progress()}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -105,6 +107,7 @@ func (d *Drain) Wait(ctx context.Context) (Summary, error) {
 			s.Stayed = append(s.Stayed, r)
 		}
 	}
+
 	return s, nil
 }
 
@@ -116,6 +119,7 @@ func (d *Drain) Progress() Progress {
 	if !d.ended.IsZero() {
 		p.Elapsed = d.ended.Sub(d.began)
 	}
+
 	for _, r := range d.results {
 		if r.Err != nil {
 			p.Failed++
@@ -124,6 +128,7 @@ func (d *Drain) Progress() Progress {
 		p.Gone++
 		p.Bytes += r.Report.Bytes
 	}
+
 	p.Remaining = remaining(p.Elapsed, d.weight.done, d.weight.all)
 	return p
 }
@@ -148,9 +153,11 @@ func (d *Drain) Each(ctx context.Context, fn func(Result) error) error {
 				return err
 			}
 		}
+
 		if n += len(fresh); len(fresh) > 0 {
 			continue
 		}
+
 		select {
 		case <-grew:
 		case <-ctx.Done():

@@ -34,6 +34,7 @@ func (t *targets) pick(ctx context.Context, req placement.Requirements, tried ma
 		}
 		t.nodes, t.asked = nodes, time.Now()
 	}
+
 	candidates := slices.Clone(t.nodes)
 	for k := range candidates {
 		n := &candidates[k]
@@ -43,10 +44,12 @@ func (t *targets) pick(ctx context.Context, req placement.Requirements, tried ma
 			n.Refuses = "another daemon could not move there just now"
 		}
 	}
+
 	best, _, err := placement.Pick(candidates, req)
 	if err != nil {
 		return 0, err
 	}
+
 	for k := range t.nodes {
 		if t.nodes[k].ID == best.ID {
 			t.nodes[k] = t.nodes[k].Taken(req.Memory)
