@@ -197,10 +197,12 @@ func (s *State) Answer(epoch, id uint64, status Status, payload []byte) {
 	if !ok {
 		return
 	}
+
 	o := s.calls.owed[i]
 	if s.calls.owed = slices.Delete(s.calls.owed, i, i+1); len(s.calls.owed) == 0 {
 		s.calls.owed = nil
 	}
+
 	s.Reply(epoch, o.From, o.Call, status, payload)
 }
 
@@ -222,6 +224,7 @@ func (s *State) Askers() []identity.EntityID {
 			out = append(out, to)
 		}
 	}
+
 	return out
 }
 
@@ -237,6 +240,7 @@ func (s *State) RepliesTo(to identity.EntityID, most, bytes int) []Reply {
 		}
 		out = append(out, s.calls.replies[i])
 	}
+
 	return out
 }
 
@@ -250,6 +254,7 @@ func (s *State) SettleReplies(to identity.EntityID, epoch, number uint64) {
 		}
 		return done
 	})
+
 	if len(s.calls.replies) == 0 {
 		s.calls.replies = nil
 	}
@@ -262,10 +267,12 @@ func (s *State) End(name CallName) bool {
 	if !ok {
 		return false
 	}
+
 	s.calls.open = slices.Delete(s.calls.open, i, i+1)
 	if len(s.calls.open) == 0 {
 		s.calls.open = nil
 	}
+
 	s.drop(name)
 	return true
 }
@@ -333,16 +340,19 @@ func (c *calls) check() error {
 	if len(c.open) > MaxCalls || len(c.owed)+len(c.replies) > MaxOwed || c.replied >= numberLimit {
 		return fmt.Errorf("%d calls, %d owed, %d replies up to %d", len(c.open), len(c.owed), len(c.replies), c.replied)
 	}
+
 	for i, o := range c.open {
 		if !o.Name.valid() || o.To.IsZero() || o.Deadline < 0 || o.Ends >= Statuses || i > 0 && !c.open[i-1].Name.Before(o.Name) {
 			return fmt.Errorf("call %d of epoch %d", o.Name.Number, o.Name.Epoch)
 		}
 	}
+
 	for i, o := range c.owed {
 		if o.ID == 0 || o.ID >= numberLimit || o.From.IsZero() || !o.Call.valid() || i > 0 && c.owed[i-1].ID >= o.ID {
 			return fmt.Errorf("an answer owed to event %d", o.ID)
 		}
 	}
+
 	last := Mark{}
 	for _, r := range c.replies {
 		if r.Epoch >= numberLimit || r.Number > c.replied || !last.Before(r.Epoch, r.Number) || r.To.IsZero() || !r.Call.valid() ||
@@ -351,6 +361,7 @@ func (c *calls) check() error {
 		}
 		last = Mark{Epoch: r.Epoch, Number: r.Number}
 	}
+
 	return nil
 }
 

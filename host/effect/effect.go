@@ -85,11 +85,13 @@ func Same(a, b []Effect) bool {
 	if len(a) != len(b) {
 		return false
 	}
+
 	for i := range a {
 		x, y := &a[i], &b[i]
 		if x.Kind != y.Kind || x.Channel != y.Channel || x.To != y.To || x.At != y.At || x.ID != y.ID || string(x.Payload) != string(y.Payload) {
 			return false
 		}
 	}
+
 	return true
 }

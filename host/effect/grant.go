@@ -39,6 +39,7 @@ func (g *Grants) Check() error {
 	if len(g.Publish) > MaxPublishGrants || len(g.Send) > MaxSendGrants {
 		return fmt.Errorf("%w: %d channels and %d daemons, at most %d and %d are granted", ErrBadGrant, len(g.Publish), len(g.Send), MaxPublishGrants, MaxSendGrants)
 	}
+
 	for i, p := range g.Publish {
 		if err := p.check(); err != nil {
 			return err
@@ -49,6 +50,7 @@ func (g *Grants) Check() error {
 			}
 		}
 	}
+
 	for _, id := range g.Send {
 		if id.IsZero() {
 			return fmt.Errorf("%w: to send to nobody", ErrBadGrant)
@@ -61,6 +63,7 @@ func (p *PublishGrant) check() error {
 	if p.Node == 0 || len(p.Token) > maxTokenBytes {
 		return fmt.Errorf("%w: %q of node %s, with a token of %d bytes", ErrBadGrant, p.Pattern, p.Node, len(p.Token))
 	}
+
 	name, prefix := strings.CutSuffix(p.Pattern, "/*")
 	if p.Pattern == "*" {
 		return nil
@@ -71,6 +74,7 @@ func (p *PublishGrant) check() error {
 	if !prefix && (name == "out" || strings.HasPrefix(name, "out/")) {
 		return fmt.Errorf("%w: %q: names that begin with out/ are those of daemons' outputs", ErrBadGrant, p.Pattern)
 	}
+
 	return nil
 }
 
@@ -112,6 +116,7 @@ func (g *Grants) inOrder() bool {
 			return false
 		}
 	}
+
 	for i := 1; i < len(g.Send); i++ {
 		if g.Send[i-1].Compare(g.Send[i]) >= 0 {
 			return false
@@ -127,6 +132,7 @@ func (g *Grants) Clone() Grants {
 		p.Token = slices.Clone(p.Token)
 		c.Publish = append(c.Publish, p)
 	}
+
 	slices.SortFunc(c.Publish, func(a, b PublishGrant) int { return cmp.Compare(a.Pattern, b.Pattern) })
 	slices.SortFunc(c.Send, identity.EntityID.Compare)
 	c.Send = slices.Compact(c.Send)

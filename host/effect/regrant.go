@@ -17,6 +17,7 @@ func (g *Grants) With(added, revoked Grants) Grants {
 		gone := slices.ContainsFunc(revoked.Publish, func(q PublishGrant) bool { return q.Node == p.Node && q.Pattern == p.Pattern })
 		return gone || slices.ContainsFunc(added.Publish, func(q PublishGrant) bool { return q.Pattern == p.Pattern })
 	})
+
 	out.Send = slices.DeleteFunc(out.Send, func(id identity.EntityID) bool { return slices.Contains(revoked.Send, id) })
 	out.SendAny = out.SendAny && !revoked.SendAny || added.SendAny
 	out.Publish = append(out.Publish, added.Publish...)

@@ -135,6 +135,7 @@ func (s *State) RoomAfter(firing uint64) abi.EffectRoom {
 			return room
 		}
 	}
+
 	if firing != 0 && slices.ContainsFunc(s.calls.open, func(c Call) bool { return c.Name.Number == firing }) {
 		room.Calls++
 	}
@@ -155,6 +156,7 @@ func (s *State) Apply(epoch, sequence uint64, list []Effect) {
 			if g := s.grants.MayPublish(e.Channel); g != nil {
 				s.add(Pending{Epoch: epoch, Number: number, Place: Place{Node: g.Node, Channel: e.Channel}, Payload: e.Payload})
 			}
+
 		case Send:
 			s.add(Pending{Epoch: epoch, Number: number, Place: Place{To: e.To}, Payload: e.Payload})
 		case Ask:
@@ -233,6 +235,7 @@ func (s *State) Places() []Place {
 			out = append(out, p)
 		}
 	}
+
 	return out
 }
 
@@ -249,6 +252,7 @@ func (s *State) For(p Place, most, bytes int) []Pending {
 		}
 		out = append(out, s.pending[i])
 	}
+
 	return out
 }
 
@@ -262,6 +266,7 @@ func (s *State) Settle(p Place, epoch, number uint64) {
 		}
 		return done
 	})
+
 	if len(s.pending) == 0 {
 		s.pending = nil
 	}
@@ -346,15 +351,18 @@ func read(b []byte) (in askingState, err error) {
 			err = fmt.Errorf("version %d of a stopped daemon: %v", h.Version, h.Halted)
 		}
 		return askingState{Grants: h.Grants, Pending: h.Pending, Timers: h.Timers, Heard: h.Heard, Halted: true}, err
+
 	case askingArray:
 		if err = canon.Unmarshal(b, &in); err != nil {
 			return in, err
 		}
+
 		c := calls{open: in.Calls, owed: in.Owed, replies: in.Replies, replied: in.Replied}
 		if in.Version != askingVersion || c.empty() {
 			return in, fmt.Errorf("version %d of a daemon that asks", in.Version)
 		}
 		return in, c.check()
+
 	default:
 		var s stored
 		if err = canon.Unmarshal(b, &s); err == nil && s.Version != version {
@@ -369,10 +377,12 @@ func (s *State) Encode() ([]byte, error) {
 	if s == nil || s.Empty() {
 		return nil, nil
 	}
+
 	out := stored{Version: version, Grants: s.grants, Pending: s.pending, Timers: s.timers}
 	out.Heard = slices.SortedFunc(maps.Values(s.heard), func(a, b Mark) int { return a.Sender.Compare(b.Sender) })
 	var b []byte
 	var err error
+
 	switch {
 	case !s.calls.empty():
 		b, err = canon.Marshal(&askingState{Version: askingVersion, Grants: out.Grants, Pending: out.Pending, Timers: out.Timers, Heard: out.Heard,
@@ -382,6 +392,7 @@ func (s *State) Encode() ([]byte, error) {
 	default:
 		b, err = canon.Marshal(&out)
 	}
+
 	if err != nil {
 		return nil, fmt.Errorf("encoding effects: %w", err)
 	}
@@ -393,6 +404,7 @@ func Decode(b []byte) (*State, error) {
 	if len(b) == 0 {
 		return nil, nil
 	}
+
 	in, err := read(b)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadState, err)
@@ -406,12 +418,14 @@ func Decode(b []byte) (*State, error) {
 	if !in.Grants.inOrder() {
 		return nil, fmt.Errorf("%w: the grants are not in order", ErrBadState)
 	}
+
 	s := New(in.Grants)
 	s.halted = in.Halted
 	s.calls = calls{open: in.Calls, owed: in.Owed, replies: in.Replies, replied: in.Replied}
 	for i := range in.Replies {
 		s.bytes += Cost(len(in.Replies[i].Payload))
 	}
+
 	last := Mark{}
 	for _, p := range in.Pending {
 		if err := p.check(); err != nil || !last.Before(p.Epoch, p.Number) {
@@ -420,18 +434,21 @@ func Decode(b []byte) (*State, error) {
 		last = Mark{Epoch: p.Epoch, Number: p.Number}
 		s.add(p)
 	}
+
 	for i, a := range in.Timers {
 		if a.ID == 0 || a.ID >= numberLimit || a.At <= 0 || len(a.Payload) > MaxPayload || i > 0 && byTime(in.Timers[i-1], a) >= 0 {
 			return nil, fmt.Errorf("%w: timer %d at %d", ErrBadState, a.ID, a.At)
 		}
 		s.set(a)
 	}
+
 	for i, m := range in.Heard {
 		if m.Sender.IsZero() || m.Epoch >= numberLimit || m.Number >= numberLimit || i > 0 && in.Heard[i-1].Sender.Compare(m.Sender) >= 0 {
 			return nil, fmt.Errorf("%w: a mark of %s", ErrBadState, m.Sender)
 		}
 		s.Hear(m)
 	}
+
 	if s.bytes > MaxPendingBytes || s.alarms > MaxTimerBytes || s.Empty() {
 		return nil, fmt.Errorf("%w: %d and %d bytes of them", ErrBadState, s.bytes, s.alarms)
 	}
@@ -448,6 +465,7 @@ func (p *Pending) check() error {
 		}
 		return nil
 	}
+
 	if p.Place.Node == 0 || !p.Place.To.IsZero() {
 		return fmt.Errorf("%w: it goes to two places", errBadEffect)
 	}
