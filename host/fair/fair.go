@@ -76,6 +76,7 @@ func (f *Flow) Begin(ctx context.Context) (*Turn, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("waiting for a turn: %w", context.Cause(ctx))
 	}
+
 	w := &waiter{make(chan struct{})}
 	s := f.s
 	s.mu.Lock()
@@ -83,6 +84,7 @@ func (f *Flow) Begin(ctx context.Context) (*Turn, error) {
 	s.consider(f)
 	s.dispatch()
 	s.mu.Unlock()
+
 	select {
 	case <-w.turn:
 	case <-ctx.Done():
@@ -90,6 +92,7 @@ func (f *Flow) Begin(ctx context.Context) (*Turn, error) {
 			return nil, fmt.Errorf("waiting for a turn: %w", context.Cause(ctx))
 		}
 	}
+
 	return &Turn{f: f, began: time.Now()}, nil
 }
 
@@ -103,6 +106,7 @@ func (f *Flow) withdraw(w *waiter) bool {
 			return true
 		}
 	}
+
 	return false
 }
 
@@ -135,6 +139,7 @@ func (t *Turn) End() time.Duration {
 	if t.parked {
 		t.Resume()
 	}
+
 	took := t.Took()
 	f, s := t.f, t.f.s
 	f.used.time.Add(int64(took))
@@ -201,11 +206,13 @@ func (s *Scheduler) dispatch() {
 		if !f.mayBegin() {
 			continue // it withdrew; consider puts it back
 		}
+
 		w := f.waiting[0]
 		f.waiting[0] = nil
 		if f.waiting = f.waiting[1:]; len(f.waiting) == 0 {
 			f.waiting = nil
 		}
+
 		s.clock = max(s.clock, f.had)
 		f.busy = true
 		s.running++
