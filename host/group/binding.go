@@ -120,6 +120,7 @@ func (t *bindings) add(b Binding) {
 	if from := one.last().From; b.UpTo > from {
 		one.unsure = b.UpTo
 	}
+
 	t.bySender[b.Sender] = one
 	t.oldest = min(t.oldest, b.Time)
 	t.count(b.Sender, len(b.Runs))
@@ -132,6 +133,7 @@ func (t *bindings) count(sender identity.EntityID, n int) {
 	if !ok {
 		return
 	}
+
 	t.scoped += n
 	if t.byScope[scope] += n; t.byScope[scope] <= 0 {
 		delete(t.byScope, scope)
@@ -182,6 +184,7 @@ func (t *bindings) take(sender identity.EntityID, now int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	err := t.room(sender)
+
 	// What is stored of a time lags behind by up to an eighth: see grown.
 	if before := now - int64(t.limits.For) - int64(t.limits.For/8); err != nil && t.oldest < before {
 		if forgot := t.sweep(before); forgot != nil {
@@ -189,6 +192,7 @@ func (t *bindings) take(sender identity.EntityID, now int64) error {
 		}
 		err = t.room(sender)
 	}
+
 	if err == nil {
 		t.count(sender, 1)
 		t.oldest = min(t.oldest, now)
@@ -213,6 +217,7 @@ func (t *bindings) room(sender identity.EntityID) error {
 	case t.places >= most:
 		return fmt.Errorf("%w: %d", ErrTooManySenders, most)
 	}
+
 	return nil
 }
 
@@ -222,6 +227,7 @@ func (t *bindings) sweep(before int64) error {
 	t.oldest = math.MaxInt64
 	var old []*bound
 	var senders []identity.EntityID
+
 	for sender, b := range t.bySender {
 		if !b.mu.TryLock() {
 			continue // it is in use, and so no old one
@@ -233,8 +239,10 @@ func (t *bindings) sweep(before int64) error {
 			b.mu.Unlock()
 			continue
 		}
+
 		old, senders = append(old, b), append(senders, sender)
 	}
+
 	err := t.forget(senders)
 	for _, b := range old {
 		if err == nil {
@@ -246,6 +254,7 @@ func (t *bindings) sweep(before int64) error {
 		}
 		b.mu.Unlock()
 	}
+
 	return err
 }
 
@@ -261,10 +270,12 @@ func (b *bound) grown(number, born uint64, now int64, memory time.Duration) (nex
 		next.UpTo = max(next.UpTo, number)
 		changes = true
 	}
+
 	if number > next.UpTo { // those that follow are not stored each by itself
 		next.UpTo = number + min(number-1, maxReserve)
 		changes = true
 	}
+
 	if now-next.Time > int64(memory/8) {
 		next.Time, changes = now, true
 	}

@@ -63,6 +63,7 @@ func (s *Spec) validate() error {
 	if s.Strategy == "" {
 		s.Strategy = RoundRobin
 	}
+
 	switch {
 	case s.Name == "" || s.Kind == "":
 		return fmt.Errorf("%w: it needs a name and a kind", ErrInvalid)
@@ -73,6 +74,7 @@ func (s *Spec) validate() error {
 	case s.Place.MaxSame < 0 || s.Place.MinFreeMemory < 0:
 		return fmt.Errorf("%w: negative requirements", ErrInvalid)
 	}
+
 	return nil
 }
 

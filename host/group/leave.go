@@ -41,6 +41,7 @@ func (m *Manager) shrink(ctx context.Context, k *kept, g *Group, size int) error
 	slices.Reverse(left)
 	patience, cancel := context.WithTimeout(ctx, leavePatience)
 	defer cancel()
+
 	for _, member := range left {
 		if int(member.Index) < size {
 			continue
@@ -49,14 +50,17 @@ func (m *Manager) shrink(ctx context.Context, k *kept, g *Group, size int) error
 			failed = errors.Join(failed, fmt.Errorf("ending %s: %w", MemberName(g.Name, member.Index), err))
 			continue
 		}
+
 		g.Members = slices.DeleteFunc(g.Members, func(x Member) bool { return x.Index == member.Index })
 	}
+
 	switch {
 	case failed != nil && len(g.Members) > 0:
 		g.Size = max(size, int(g.Members[len(g.Members)-1].Index)+1)
 	case size == 0:
 		return failed // there is no group of no size: the caller forgets it
 	}
+
 	return errors.Join(failed, m.put(k, g))
 }
 
@@ -83,6 +87,7 @@ func (m *Manager) Remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+
 	defer k.doing.Unlock()
 	if err := m.shrink(ctx, k, g, 0); err != nil {
 		return err

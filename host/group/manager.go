@@ -102,6 +102,7 @@ func NewManager(nodes Nodes, registry Registry, memory SenderMemory, logger *slo
 	if err != nil {
 		return nil, fmt.Errorf("reading the groups: %w", err)
 	}
+
 	for _, g := range all {
 		k := m.newKept(g.Name)
 		k.group = g
@@ -110,6 +111,7 @@ func NewManager(nodes Nodes, registry Registry, memory SenderMemory, logger *slo
 		}
 		m.groups[g.Name] = k
 	}
+
 	return m, nil
 }
 
@@ -127,6 +129,7 @@ func (m *Manager) List() []*Group {
 			out = append(out, k.group.clone())
 		}
 	}
+
 	slices.SortFunc(out, func(a, b *Group) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
@@ -156,6 +159,7 @@ func (m *Manager) lock(name string) (k *kept, g *Group, err error) {
 	if k, _, err = m.find(name); err != nil {
 		return nil, nil, err
 	}
+
 	k.doing.Lock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -163,6 +167,7 @@ func (m *Manager) lock(name string) (k *kept, g *Group, err error) {
 		k.doing.Unlock()
 		return nil, nil, fmt.Errorf("%w: %q", ErrNotFound, name)
 	}
+
 	return k, k.group.clone(), nil
 }
 
@@ -189,35 +194,42 @@ func (m *Manager) Create(ctx context.Context, s Spec, seed *[32]byte, named func
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
+
 	g := &Group{Spec: s}
 	if seed != nil {
 		g.Seed = *seed
 	} else if _, err := rand.Read(g.Seed[:]); err != nil {
 		return nil, err
 	}
+
 	g.ID = IDOf(g.Seed)
 	k := m.newKept(s.Name)
 	k.doing.Lock()
 	defer k.doing.Unlock()
 	m.mu.Lock()
+
 	for name, other := range m.groups {
 		if name == s.Name || other.group != nil && other.group.Seed == g.Seed {
 			m.mu.Unlock()
 			return nil, fmt.Errorf("%w: %q", ErrExists, name)
 		}
 	}
+
 	m.groups[s.Name] = k
 	m.mu.Unlock()
+
 	// Before the first member: one that a crash leaves behind can be removed.
 	err := m.put(k, g)
 	if err == nil && named != nil {
 		err = named()
 	}
+
 	if err == nil {
 		if err = m.grow(ctx, k, g); err == nil {
 			return g.clone(), nil
 		}
 	}
+
 	if undone := m.shrink(context.WithoutCancel(ctx), k, g, 0); undone != nil {
 		return nil, errors.Join(err, undone)
 	}
@@ -243,18 +255,21 @@ func (m *Manager) Scale(ctx context.Context, name string, size int) (*Group, err
 	if err != nil {
 		return nil, err
 	}
+
 	defer k.doing.Unlock()
 	before := g.Size
 	g.Size = size
 	if err := g.validate(); err != nil {
 		return nil, err
 	}
+
 	if size < before {
 		g.Size = before
 		err = m.shrink(ctx, k, g, size)
 	} else {
 		err = m.grow(ctx, k, g)
 	}
+
 	return g.clone(), err
 }
 
@@ -265,16 +280,19 @@ func (m *Manager) grow(ctx context.Context, k *kept, g *Group) error {
 		if slices.ContainsFunc(g.Members, func(x Member) bool { return int(x.Index) == index }) {
 			continue
 		}
+
 		key, err := identity.Replica(g.Seed, uint8(index))
 		if err != nil {
 			return err
 		}
+
 		member := Member{Index: uint8(index), Entity: key.ID(), Born: g.bear()}
 		err = m.make(ctx, g, &member, key)
 		key.Wipe()
 		if err != nil {
 			return errors.Join(err, m.put(k, g))
 		}
+
 		g.Members = append(g.Members, member)
 		slices.SortFunc(g.Members, func(a, b Member) int { return int(a.Index) - int(b.Index) })
 		if err := m.put(k, g); err != nil {
@@ -293,6 +311,7 @@ func (m *Manager) make(ctx context.Context, g *Group, member *Member, key *ident
 	if err != nil {
 		return failed(err)
 	}
+
 	for k := range nodes {
 		for _, other := range g.Members {
 			if other.Node == nodes[k].ID && other.Index != member.Index {
@@ -303,14 +322,17 @@ func (m *Manager) make(ctx context.Context, g *Group, member *Member, key *ident
 			nodes[k].Refuses = "the member was lost there"
 		}
 	}
+
 	best, _, err := placement.Pick(nodes, g.Place)
 	if err != nil {
 		return failed(err)
 	}
+
 	at, epoch, err := m.nodes.Spawn(ctx, best.ID, Replica{Name: MemberName(g.Name, member.Index), Kind: g.Kind, Key: key, Config: g.Config, Epoch: member.Epoch + 1, Standbys: g.Standbys, Ack: g.Ack})
 	if err != nil {
 		return failed(err)
 	}
+
 	member.Node, member.Epoch, member.Health, member.Reason = at, epoch, Healthy, ""
 	return nil
 }
@@ -323,27 +345,33 @@ func (m *Manager) Heal(ctx context.Context, name string) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	defer k.doing.Unlock()
 	m.stopLost(ctx, g)
 	failed := m.finishLeaving(ctx, k, g)
 	remade := 0
+
 	for i, sight := range m.lookTwice(ctx, g) {
 		member := &g.Members[i]
 		member.Health, member.Reason = sight.Health, sight.Reason
 		if sight.Node != 0 && sight.Epoch >= member.Epoch {
 			member.Node, member.Epoch = sight.Node, sight.Epoch
 		}
+
 		if sight.Health != Gone || remade == maxRemade {
 			continue
 		}
+
 		remade++
 		if err := m.remake(ctx, k, g, member); err != nil {
 			member.Reason = err.Error()
 			failed = errors.Join(failed, err)
 			continue
 		}
+
 		m.logger.Warn("a member of a group was made anew", "group", g.Name, "member", member.Index, "node", member.Node, "epoch", member.Epoch)
 	}
+
 	if failed == nil && len(g.Members) < g.Size {
 		failed = m.grow(ctx, k, g)
 	}
@@ -363,9 +391,11 @@ func (m *Manager) lookTwice(ctx context.Context, g *Group) []Sight {
 			}
 		}
 	}
+
 	if !found {
 		return sights
 	}
+
 	m.stopLost(ctx, g)
 	return m.nodes.Look(ctx, g.Members...)
 }
@@ -389,6 +419,7 @@ func (m *Manager) stopLost(ctx context.Context, g *Group) {
 			})
 		}
 	}
+
 	wg.Wait()
 }
 
@@ -399,10 +430,12 @@ func (m *Manager) remake(ctx context.Context, k *kept, g *Group, member *Member)
 	if err := m.put(k, g); err != nil {
 		return err
 	}
+
 	key, err := identity.Replica(g.Seed, member.Index)
 	if err != nil {
 		return err
 	}
+
 	defer key.Wipe()
 	return m.make(ctx, g, member, key)
 }
@@ -418,11 +451,13 @@ func (m *Manager) DeclareLost(ctx context.Context, name string, index uint8) (*G
 	if err != nil {
 		return nil, err
 	}
+
 	defer k.doing.Unlock()
 	at := slices.IndexFunc(g.Members, func(x Member) bool { return x.Index == index })
 	if at < 0 {
 		return nil, fmt.Errorf("%w: %s", ErrUnknown, MemberName(name, index))
 	}
+
 	member := &g.Members[at]
 	switch sight := m.nodes.Look(ctx, *member)[0]; sight.Health {
 	case Silent:
@@ -434,10 +469,12 @@ func (m *Manager) DeclareLost(ctx context.Context, name string, index uint8) (*G
 			member.Lost = append(member.Lost, member.Node)
 		}
 		member.Epoch += lossEpochs
+
 	case Gone:
 	default:
 		return nil, fmt.Errorf("%w: %s, on node %s", ErrMemberAlive, MemberName(name, index), sight.Node)
 	}
+
 	if err := m.remake(ctx, k, g, member); err != nil { // what was lost is known as lost before
 		member.Health, member.Reason = Gone, err.Error()
 		return nil, errors.Join(err, m.put(k, g))
@@ -454,11 +491,13 @@ func (m *Manager) Unreachable(name string, id identity.EntityID, why error) {
 	if k == nil || k.group == nil {
 		return
 	}
+
 	g := k.group.clone()
 	for i := range g.Members {
 		if g.Members[i].Entity == id {
 			g.Members[i].Health, g.Members[i].Reason = Silent, why.Error()
 		}
 	}
+
 	k.group = g
 }

@@ -56,6 +56,7 @@ func (m *Memory) Bindings(group string, fn func(Binding) error) error {
 			return err
 		}
 	}
+
 	return nil
 }
 
@@ -66,9 +67,11 @@ func (m *Memory) Bind(group string, b Binding) error {
 	if m.bindings == nil {
 		m.bindings = make(map[string]map[identity.EntityID]Binding)
 	}
+
 	if m.bindings[group] == nil {
 		m.bindings[group] = make(map[identity.EntityID]Binding)
 	}
+
 	m.bindings[group][b.Sender] = b
 	return nil
 }

@@ -18,6 +18,7 @@ func rendezvous(members []Member, key []byte) *Member {
 	h := xxh3.Hash(key)
 	var buf [40]byte
 	binary.LittleEndian.PutUint64(buf[:], h)
+
 	for k := range members {
 		m := &members[k]
 		copy(buf[8:], m.Entity[:])
@@ -25,6 +26,7 @@ func rendezvous(members []Member, key []byte) *Member {
 			best, weight = m, w
 		}
 	}
+
 	return best
 }
 
@@ -45,10 +47,12 @@ func (p *picker) pick(s Strategy, candidates []Member, key []byte) *Member {
 	if s == Consistent && len(key) > 0 {
 		return rendezvous(candidates, key)
 	}
+
 	turn := int((p.turn.Add(1) - 1) % uint64(len(candidates)))
 	if s != LeastLoaded {
 		return &candidates[turn]
 	}
+
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	best := &candidates[turn] // among equals, in turn
@@ -57,6 +61,7 @@ func (p *picker) pick(s Strategy, candidates []Member, key []byte) *Member {
 			best = m
 		}
 	}
+
 	return best
 }
 
@@ -67,6 +72,7 @@ func (p *picker) begin(born uint64) (end func()) {
 	if p.busy == nil {
 		p.busy = make(map[uint64]int)
 	}
+
 	p.busy[born]++
 	return sync.OnceFunc(func() {
 		p.mu.Lock()
@@ -74,6 +80,7 @@ func (p *picker) begin(born uint64) (end func()) {
 		if p.busy[born]--; p.busy[born] > 0 {
 			return
 		}
+
 		delete(p.busy, born)
 		if idle := p.idle[born]; idle != nil {
 			close(idle)
@@ -90,9 +97,11 @@ func (p *picker) await(ctx context.Context, born uint64) int {
 		p.mu.Unlock()
 		return 0
 	}
+
 	if p.idle == nil {
 		p.idle = make(map[uint64]chan struct{})
 	}
+
 	idle := p.idle[born]
 	if idle == nil {
 		idle = make(chan struct{})
@@ -105,6 +114,7 @@ func (p *picker) await(ctx context.Context, born uint64) int {
 		return 0
 	case <-ctx.Done():
 	}
+
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.busy[born]

@@ -31,6 +31,7 @@ func (m *Manager) RouteOnce(name string, sender identity.EntityID, number uint64
 	if err != nil {
 		return Member{}, nil, err
 	}
+
 	b := k.bound.of(sender)
 	defer k.bound.release(b)
 	member, done, err := m.routeBound(k, b, name, number, key)
@@ -41,6 +42,7 @@ func (m *Manager) RouteOnce(name string, sender identity.EntityID, number uint64
 		done()
 		return Member{}, nil, err
 	}
+
 	return member, done, nil
 }
 
@@ -51,6 +53,7 @@ func (m *Manager) routeBound(k *kept, b *bound, name string, number uint64, key 
 	if len(by) == 0 {
 		by = b.Sender[:]
 	}
+
 	if len(b.Runs) == 0 {
 		return m.choose(k, name, func(g *Group) *Member { return rendezvous(g.healthy(nil), by) })
 	}
@@ -66,6 +69,7 @@ func (m *Manager) routeBound(k *kept, b *bound, name string, number uint64, key 
 	if number <= b.Floor {
 		return Member{}, nil, fmt.Errorf("%w or is not known any more: the sender's events up to %d went to many", ErrMemberGone, b.Floor)
 	}
+
 	run := b.run(number)
 	var other *Member
 	member, done, err := m.choose(k, name, func(g *Group) *Member {
@@ -74,6 +78,7 @@ func (m *Manager) routeBound(k *kept, b *bound, name string, number uint64, key 
 		}
 		return g.born(run.Born)
 	})
+
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return Member{}, nil, err
@@ -83,6 +88,7 @@ func (m *Manager) routeBound(k *kept, b *bound, name string, number uint64, key 
 		done()
 		return Member{}, nil, fmt.Errorf("%w or was never sent: number %d, by another key; send what was not sent before under a number above %d", ErrMemberGone, number, b.high)
 	}
+
 	return member, done, nil
 }
 
@@ -95,11 +101,13 @@ func (m *Manager) bind(k *kept, b *bound, name string, number, born uint64) erro
 		b.high = max(b.high, number)
 		return nil
 	}
+
 	if len(next.Runs) > len(b.Runs) {
 		if err := k.bound.take(b.Sender, now); err != nil {
 			return err
 		}
 	}
+
 	if err := m.registry.Bind(name, next); err != nil {
 		b.stored = len(b.Runs) == 0 // what is stored is not known now
 		if len(next.Runs) > len(b.Runs) {
@@ -107,6 +115,7 @@ func (m *Manager) bind(k *kept, b *bound, name string, number, born uint64) erro
 		}
 		return fmt.Errorf("storing whose events a member of group %q has: %w", name, err)
 	}
+
 	b.Binding, b.high, b.stored = next, max(b.high, number), true
 	return nil
 }
@@ -121,6 +130,7 @@ func (m *Manager) choose(k *kept, name string, pick func(*Group) *Member) (Membe
 	if g == nil || g.Size == 0 {
 		return Member{}, nil, fmt.Errorf("%w: %q", ErrNotFound, name)
 	}
+
 	x := pick(g)
 	if x == nil {
 		return Member{}, nil, fmt.Errorf("%w: %q has %d members", ErrNoHealthy, name, len(g.Members))

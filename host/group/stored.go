@@ -72,6 +72,7 @@ func (s *Stored) All() ([]*Group, error) {
 		out = append(out, g)
 		return nil
 	})
+
 	return out, err
 }
 
@@ -81,24 +82,29 @@ func (s *Stored) Put(g *Group) error {
 	if err != nil {
 		return err
 	}
+
 	defer key.Wipe()
 	own, err := s.node.SealKey()
 	if err != nil {
 		return err
 	}
+
 	env, err := identity.Seal(key, own, sealed)
 	if err != nil {
 		return err
 	}
+
 	rec := groupRecord{Name: g.Name, Kind: g.Kind, Size: g.Size, Strategy: g.Strategy, Config: g.Config, Standbys: g.Standbys, Ack: g.Ack, Signer: key.ID(), Seed: env.Bytes(), Made: g.Made,
 		Place: placeRecord{Tags: g.Place.Tags, Prefer: g.Place.Prefer, MinFreeMemory: g.Place.MinFreeMemory, MaxSame: g.Place.MaxSame, Spread: g.Place.Spread, Pack: g.Place.Pack}}
 	for _, m := range g.Members {
 		rec.Members = append(rec.Members, memberRecord{Index: m.Index, Entity: m.Entity, Node: m.Node, Epoch: m.Epoch, Health: m.Health, Reason: m.Reason, Lost: m.Lost, Born: m.Born})
 	}
+
 	encoded, err := canon.Marshal(&rec)
 	if err != nil {
 		return err
 	}
+
 	b := &store.Batch{}
 	b.Put(store.Groups, []byte(g.Name), encoded)
 	return s.store.Commit(b)
@@ -117,30 +123,36 @@ func (s *Stored) decode(b []byte) (*Group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 	}
+
 	env, err := identity.ParseEnvelope(rec.Seed)
 	if err != nil {
 		return nil, fmt.Errorf("%w: its seed: %w", store.ErrCorrupt, err)
 	}
+
 	key, err := env.Open(s.node, sealed, rec.Signer)
 	if err != nil {
 		return nil, fmt.Errorf("opening its seed: %w", err)
 	}
+
 	defer key.Wipe()
 	seed, err := key.Seed()
 	if err != nil {
 		return nil, err
 	}
+
 	defer clear(seed)
 	g := &Group{Made: rec.Made, Spec: Spec{Name: rec.Name, Kind: rec.Kind, Size: rec.Size, Strategy: rec.Strategy, Config: rec.Config, Standbys: rec.Standbys, Ack: rec.Ack,
 		Place: placement.Requirements{Tags: rec.Place.Tags, Prefer: rec.Place.Prefer, MinFreeMemory: rec.Place.MinFreeMemory, MaxSame: rec.Place.MaxSame, Spread: rec.Place.Spread, Pack: rec.Place.Pack}}}
 	copy(g.Seed[:], seed)
 	g.ID = IDOf(g.Seed)
+
 	for _, m := range rec.Members {
 		if int(m.Health) >= len(healthNames) {
 			return nil, fmt.Errorf("%w: a member's health is %d", store.ErrCorrupt, m.Health)
 		}
 		g.Members = append(g.Members, Member{Index: m.Index, Entity: m.Entity, Node: m.Node, Epoch: m.Epoch, Health: m.Health, Reason: m.Reason, Lost: m.Lost, Born: m.Born})
 	}
+
 	if err := g.validate(); err != nil {
 		return nil, errors.Join(store.ErrCorrupt, err)
 	}

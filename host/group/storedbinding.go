@@ -58,6 +58,7 @@ func decodeBinding(sender identity.EntityID, value []byte) (Binding, error) {
 		before = run.From
 		b.Runs = append(b.Runs, Run{From: run.From, Born: run.Born})
 	}
+
 	return b, nil
 }
 
@@ -71,6 +72,7 @@ func (s *Stored) Bindings(group string, fn func(Binding) error) error {
 		if err == nil {
 			b, err = decodeBinding(sender, v)
 		}
+
 		if err != nil {
 			return fmt.Errorf("%w: whose events a member of group %q has: %w", store.ErrCorrupt, group, err)
 		}
@@ -98,10 +100,13 @@ func (s *Stored) Unbind(group string, senders []identity.EntityID) error {
 		for _, sender := range senders[:n] {
 			batch.Delete(store.Bindings, bindingKey(group, sender))
 		}
+
 		if err := s.store.Commit(batch); err != nil {
 			return err
 		}
+
 		senders = senders[n:]
 	}
+
 	return nil
 }

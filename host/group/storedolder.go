@@ -40,6 +40,7 @@ func decodeGroup(b []byte) (groupRecord, error) {
 	if err == nil {
 		return rec, nil
 	}
+
 	var old olderRecord
 	if canon.Unmarshal(b, &old) != nil {
 		return groupRecord{}, err
