@@ -54,15 +54,18 @@ func (c *Conformance) Run(ctx context.Context, verdict func(RuleVerdict) error) 
 	if c.Many == 0 {
 		c.Many = 10_000
 	}
+
 	run := map[string]func(context.Context) (RuleVerdict, error){
 		"init": c.initialises, "empty": c.empty, "binary": c.binary, "large": c.large, "many": c.many,
 		"failing": c.failing, "capture": c.capture, "hooks": c.hooks, "determinism": c.determinism,
 	}
+
 	for k, rule := range Rules {
 		v, err := run[rule](ctx)
 		if err != nil {
 			return fmt.Errorf("rule %q: %w", rule, err)
 		}
+
 		v.Rule = rule
 		if err := verdict(v); err != nil {
 			return err
@@ -71,6 +74,7 @@ func (c *Conformance) Run(ctx context.Context, verdict func(RuleVerdict) error) 
 			break // there is no daemon to send anything to
 		}
 	}
+
 	return ctx.Err()
 }
 
@@ -133,6 +137,7 @@ func misbehaved(what string, err error) (*RuleVerdict, error) {
 	case fault.Kind == abi.FaultError:
 		return nil, nil
 	}
+
 	v := failed("check the event before you use it, and return an error code with a text (fail) where it is not one for the daemon", "%s ends in a fault: %v", what, fault)
 	switch {
 	case fault.Kind == abi.FaultLimit:
@@ -142,6 +147,7 @@ func misbehaved(what string, err error) (*RuleVerdict, error) {
 	case fault.Kind == abi.FaultTrap && (fault.Text == "" || strings.HasPrefix(fault.Text, "unreachable")):
 		v.Mend += "; and let panics call fail with their text, as the SDKs do: whoever sent the event learns nothing otherwise"
 	}
+
 	return &v, nil
 }
 
@@ -164,6 +170,7 @@ func (c *Conformance) one(ctx context.Context, what string, payload []byte) (Rul
 		if err2 != nil || bad != nil {
 			return deref(bad), err2
 		}
+
 		v := passed("%s is %s", what, tried(out, err))
 		_, err = d.Send(c.events()[0], conformAt(1))
 		if bad, err2 = misbehaved("the event after "+what, err); err2 != nil || bad != nil {
@@ -189,6 +196,7 @@ func (c *Conformance) binary(ctx context.Context) (RuleVerdict, error) {
 	for i := range all {
 		all[i] = byte(i)
 	}
+
 	for what, payload := range map[string][]byte{"an event that is no UTF-8": {0xff, 0xfe, 0xc0, 0x80}, "one of NUL bytes": make([]byte, 64)} {
 		if v, err := c.one(ctx, what, payload); err != nil || v.Verdict != Passed {
 			return v, err
@@ -209,6 +217,7 @@ func (c *Conformance) many(ctx context.Context) (RuleVerdict, error) {
 			if n%1000 == 0 && ctx.Err() != nil {
 				return RuleVerdict{}, ctx.Err()
 			}
+
 			_, err := d.Send(events[n%len(events)], conformAt(n))
 			if bad, err := misbehaved(fmt.Sprintf("event %d of many", n+1), err); err != nil || bad != nil {
 				return deref(bad), err
@@ -217,6 +226,7 @@ func (c *Conformance) many(ctx context.Context) (RuleVerdict, error) {
 				half = d.MemoryBytes()
 			}
 		}
+
 		v := passed("%d events; memory %d KiB, at half of them %d KiB", c.Many, d.MemoryBytes()>>10, half>>10)
 		if d.MemoryBytes() > half {
 			v.Detail += ": it still grows; see to it that it ends"
@@ -241,11 +251,13 @@ func (c *Conformance) failing(ctx context.Context) (RuleVerdict, error) {
 					refused++
 					continue
 				}
+
 				want, err := other.Send(payload, at)
 				if err != nil || !slices.EqualFunc(out, want, bytes.Equal) {
 					return failed("this is a fault of the host: report it", "after %d refused events the daemon answers otherwise than without them", refused), nil
 				}
 			}
+
 			if refused == 0 {
 				return RuleVerdict{Verdict: Skipped, Detail: "no event was refused; put one that is among --events"}, nil
 			}
@@ -260,6 +272,7 @@ func (c *Conformance) answers(ctx context.Context, next func(d *Daemon) (*Daemon
 	if err != nil {
 		return nil, nil, err
 	}
+
 	defer func() { err = errors.Join(err, d.Close()) }()
 	for n, payload := range c.events() {
 		if next != nil {
@@ -267,11 +280,13 @@ func (c *Conformance) answers(ctx context.Context, next func(d *Daemon) (*Daemon
 			if err != nil {
 				return nil, nil, err
 			}
+
 			err = d.Close()
 			if d = other; err != nil {
 				return nil, nil, err
 			}
 		}
+
 		out, err := d.Send(payload, conformAt(n))
 		a := Answer{Outputs: out}
 		var fault *daemon.GuestError
@@ -280,8 +295,10 @@ func (c *Conformance) answers(ctx context.Context, next func(d *Daemon) (*Daemon
 		} else if err != nil {
 			return nil, nil, err
 		}
+
 		answers = append(answers, a)
 	}
+
 	saved, err = d.Save(c.Config)
 	return answers, saved, err
 }
@@ -302,6 +319,7 @@ func (c *Conformance) capture(ctx context.Context) (RuleVerdict, error) {
 	if err != nil {
 		return RuleVerdict{}, err
 	}
+
 	got, _, err := c.answers(ctx, func(d *Daemon) (*Daemon, error) {
 		saved, err := d.Save(c.Config)
 		if err != nil {
@@ -312,12 +330,14 @@ func (c *Conformance) capture(ctx context.Context) (RuleVerdict, error) {
 	if err != nil {
 		return RuleVerdict{}, err
 	}
+
 	if n := differs(want, got); n > 0 {
 		if c.Runner.Report().State == abi.StateStateless {
 			return failed("do not export wasmhost_stateless: the daemon keeps something", "event %d is answered otherwise by a daemon that is made anew before it: %s, not %s", n, answerShort(got[n-1]), answerShort(want[n-1])), nil
 		}
 		return failed("this is a fault of the host: report it with the module", "event %d is answered otherwise after a capture: %s, not %s", n, answerShort(got[n-1]), answerShort(want[n-1])), nil
 	}
+
 	return passed("captured and restored before each of %d events: the same answers", len(want)), nil
 }
 
@@ -332,10 +352,12 @@ func (c *Conformance) hooks(ctx context.Context) (RuleVerdict, error) {
 	if c.Runner.Report().State != abi.StateHooks {
 		return RuleVerdict{Verdict: Skipped, Detail: "the module has none: its memory is its state, and stays with this version of the code"}, nil
 	}
+
 	want, _, err := c.answers(ctx, nil)
 	if err != nil {
 		return RuleVerdict{}, err
 	}
+
 	got, _, err := c.answers(ctx, func(d *Daemon) (*Daemon, error) { return c.Runner.byHooks(ctx, d, nil) })
 	var fault *daemon.GuestError
 	if errors.As(err, &fault) {
@@ -347,6 +369,7 @@ func (c *Conformance) hooks(ctx context.Context) (RuleVerdict, error) {
 	if n := differs(want, got); n > 0 {
 		return failed("put all that decides later answers into what wasmhost_snapshot returns; find where it is lost with --cross-check", "event %d is answered otherwise after the hooks: %s, not %s", n, answerShort(got[n-1]), answerShort(want[n-1])), nil
 	}
+
 	return passed("carried over by the hooks before each of %d events: the same answers", len(want)), nil
 }
 
@@ -355,6 +378,7 @@ func (c *Conformance) determinism(ctx context.Context) (RuleVerdict, error) {
 	if err != nil {
 		return RuleVerdict{}, err
 	}
+
 	b, savedB, err := c.answers(ctx, nil)
 	if err != nil {
 		return RuleVerdict{}, err
@@ -365,5 +389,6 @@ func (c *Conformance) determinism(ctx context.Context) (RuleVerdict, error) {
 	if !bytes.Equal(savedA, savedB) {
 		return failed("do not keep NaN bits in memory; report it if there are none: nothing else may differ", "two daemons that were sent the same events differ in their memory"), nil
 	}
+
 	return passed("two daemons that were sent the same %d events are equal to the byte", len(a)), nil
 }

@@ -68,20 +68,24 @@ func (c *CrossCheck) Run(ctx context.Context, next func() ([]byte, error), verdi
 	if err := c.Limits.Validate(); err != nil {
 		return err
 	}
+
 	limits := c.Limits.Over(daemon.DefaultLimits)
 	engine, err := sandbox.NewEngine(ctx, sandbox.Config{ModuleBytes: limits.ModuleBytes})
 	if err != nil {
 		return err
 	}
+
 	defer func() { err = errors.Join(err, engine.Close(ctx)) }()
 	module, err := engine.Compile(ctx, c.Wasm, uint32(limits.MemoryBytes>>16))
 	if err != nil {
 		return err
 	}
+
 	defer func() { err = errors.Join(err, module.Close(ctx)) }()
 	if module.Report().State != abi.StateHooks {
 		return ErrNoHooks
 	}
+
 	x := &crossing{module: module, options: sandbox.Options{Limits: guest.SandboxLimits(limits)}, next: c.Next, verdict: verdict}
 	defer func() { err = errors.Join(err, x.close()) }()
 	if x.original, err = module.NewGuest(x.options); err != nil {
@@ -90,10 +94,12 @@ func (c *CrossCheck) Run(ctx context.Context, next func() ([]byte, error), verdi
 	if err := x.original.Init(&sandbox.Event{Time: crossTime}, c.Config); err != nil {
 		return fmt.Errorf("initialising a guest: %w", err)
 	}
+
 	for ctx.Err() == nil {
 		if err := x.part(); err != nil {
 			return err
 		}
+
 		payload, err := next()
 		if errors.Is(err, io.EOF) {
 			return x.report(true)
@@ -105,6 +111,7 @@ func (c *CrossCheck) Run(ctx context.Context, next func() ([]byte, error), verdi
 			return err
 		}
 	}
+
 	return context.Cause(ctx)
 }
 
@@ -165,6 +172,7 @@ func (x *crossing) part() error {
 	if err != nil {
 		return err
 	}
+
 	given, err := x.original.Snapshot(x.hookEvent())
 	if err != nil {
 		return p.failed("taking a snapshot", err)
@@ -181,6 +189,7 @@ func (x *crossing) part() error {
 	if err := p.hooks.Restore(x.hookEvent(), given); err != nil {
 		return p.failed(fmt.Sprintf("restoring %d bytes", len(given)), err)
 	}
+
 	return nil
 }
 
@@ -202,13 +211,16 @@ func (x *crossing) event(payload []byte) error {
 	if err != nil {
 		return err
 	}
+
 	if want.Failure == "" {
 		x.applied++
 	}
+
 	for _, p := range x.pairs {
 		if p.memory == nil {
 			continue
 		}
+
 		memory, err := answer(p.memory, ev, payload)
 		if err != nil {
 			return err
@@ -216,6 +228,7 @@ func (x *crossing) event(payload []byte) error {
 		if !memory.equal(&want) {
 			return fmt.Errorf("event %d: a guest of the memory captured after event %d answers %+v, the guest that it was captured of %+v: this is a fault of the host", x.sent, p.After, memory, want)
 		}
+
 		hooks, err := answer(p.hooks, ev, payload)
 		if err != nil {
 			return err
@@ -225,12 +238,14 @@ func (x *crossing) event(payload []byte) error {
 		} else {
 			p.Differs, p.Memory, p.Hooks = x.sent, memory, hooks
 		}
+
 		if p.Differs != 0 || p.Compared == x.next {
 			if err := p.close(); err != nil {
 				return err
 			}
 		}
 	}
+
 	return x.report(false)
 }
 
@@ -240,12 +255,14 @@ func answer(g *sandbox.Guest, ev *sandbox.Event, payload []byte) (Answer, error)
 	out, err := g.Process(ev, payload)
 	var a Answer
 	var fault *daemon.GuestError
+
 	switch {
 	case errors.As(err, &fault):
 		a.Failure = fault.Error()
 	case err != nil:
 		return a, err
 	}
+
 	for _, b := range out {
 		a.Outputs = append(a.Outputs, bytes.Clone(b))
 	}
@@ -260,6 +277,7 @@ func (x *crossing) report(end bool) error {
 		if p.memory != nil && !end {
 			return nil
 		}
+
 		x.pairs = x.pairs[1:]
 		if err := p.close(); err != nil {
 			return err

@@ -74,6 +74,7 @@ func NewRunner(ctx context.Context, wasm []byte, limits daemon.Limits) (*Runner,
 	if err := limits.FitOn(daemon.Limits{}); err != nil {
 		return nil, err
 	}
+
 	t := &Runner{limits: limits.Over(daemon.DefaultLimits)}
 	var err error
 	if t.engine, err = sandbox.NewEngine(ctx, sandbox.Config{ModuleBytes: t.limits.ModuleBytes}); err != nil {
@@ -82,6 +83,7 @@ func NewRunner(ctx context.Context, wasm []byte, limits daemon.Limits) (*Runner,
 	if t.module, err = t.engine.Compile(ctx, wasm, uint32(t.limits.MemoryBytes>>16)); err != nil {
 		return nil, errors.Join(err, t.engine.Close(ctx))
 	}
+
 	return t, nil
 }
 
@@ -114,6 +116,7 @@ func (t *Runner) Spawn(ctx context.Context, config []byte, at int64, log func(le
 	if err != nil {
 		return nil, err
 	}
+
 	d.last = at
 	if err := d.code.Init(d.call(), config); err != nil {
 		return nil, errors.Join(fmt.Errorf("initialising a daemon: %w", err), d.Close())
@@ -148,6 +151,7 @@ func (d *Daemon) Deliver(ev daemon.Event, at int64) ([][]byte, error) {
 	if len(ev.Payload) > d.runner.limits.EventBytes {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(ev.Payload), d.runner.limits.EventBytes)
 	}
+
 	at = max(at, d.last, 1)
 	call := &daemon.Call{Self: self, Sender: ev.Sender, Epoch: 1, Sequence: d.applied + 1, Time: at, Channel: ev.Channel, Kind: ev.Kind}
 	d.effects = nil
@@ -155,6 +159,7 @@ func (d *Daemon) Deliver(ev daemon.Event, at int64) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	if d.effects = call.Effects; len(d.effects) > 0 {
 		s := d.timers
 		if s == nil {
@@ -163,12 +168,14 @@ func (d *Daemon) Deliver(ev daemon.Event, at int64) ([][]byte, error) {
 		s.Apply(1, d.applied+1, d.effects)
 		d.timers = s.Resting()
 	}
+
 	d.applied++
 	d.last = at
 	outputs := make([][]byte, 0, len(out))
 	for _, b := range out {
 		outputs = append(outputs, bytes.Clone(b))
 	}
+
 	return outputs, nil
 }
 
@@ -214,14 +221,17 @@ func (t *Runner) byHooks(ctx context.Context, d *Daemon, log func(level int, tex
 	if t.Report().State != abi.StateHooks {
 		return nil, ErrNoHooks
 	}
+
 	state, err := d.Given()
 	if err != nil {
 		return nil, err
 	}
+
 	fresh, err := t.empty(ctx, log)
 	if err != nil {
 		return nil, err
 	}
+
 	fresh.applied, fresh.last, fresh.timers = d.applied, d.last, d.timers
 	if err := fresh.code.Restore(fresh.call(), state); err != nil {
 		return nil, errors.Join(err, fresh.Close())
@@ -287,6 +297,7 @@ func (d *Daemon) Save(config []byte) ([]byte, error) {
 		}
 		s.Memory = memory.Bytes()
 	}
+
 	if s.Hooks = d.code.Report().State == abi.StateHooks; s.Hooks {
 		var err error
 		var fault *daemon.GuestError
@@ -296,10 +307,12 @@ func (d *Daemon) Save(config []byte) ([]byte, error) {
 			return nil, fmt.Errorf("saving a daemon: %w", err)
 		}
 	}
+
 	timers, err := d.timers.Encode()
 	if err != nil || len(timers) == 0 {
 		return marshalUnless(s, err)
 	}
+
 	return marshalUnless(&savedTimers{Form: savedTimersForm, Module: s.Module, Applied: s.Applied, Time: s.Time, Hooks: s.Hooks, Given: s.Given,
 		Failure: s.Failure, Memory: s.Memory, Config: s.Config, Timers: timers}, nil)
 }
@@ -315,25 +328,30 @@ func readSaved(saved []byte) (*savedState, *effect.State, error) {
 	var s savedState
 	var timers *effect.State
 	var err error
+
 	if len(saved) > 0 && saved[0] == 0x8a { // an array of ten
 		var t savedTimers
 		if err = canon.Unmarshal(saved, &t); err == nil {
 			timers, err = effect.Decode(t.Timers)
 		}
+
 		if err == nil && (timers == nil || t.Form != savedTimersForm) {
 			err = fmt.Errorf("its form is %.40q, or it has no timers", t.Form)
 		}
+
 		s = savedState{Form: savedForm, Module: t.Module, Applied: t.Applied, Time: t.Time, Hooks: t.Hooks, Given: t.Given, Failure: t.Failure, Memory: t.Memory, Config: t.Config}
 		timers = timers.Resting()
 	} else {
 		err = canon.Unmarshal(saved, &s)
 	}
+
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if s.Form != savedForm || len(s.Module) != 32 || s.Applied >= chain.CountLimit || s.Time < 0 {
 		return nil, nil, fmt.Errorf("%w: its form is %.40q, this program reads %q", ErrMalformed, s.Form, savedForm)
 	}
+
 	return &s, timers, nil
 }
 
@@ -345,10 +363,12 @@ func (t *Runner) Resume(ctx context.Context, saved []byte, log func(level int, t
 	if err != nil {
 		return nil, err
 	}
+
 	d, err := t.empty(ctx, log)
 	if err != nil {
 		return nil, err
 	}
+
 	d.applied, d.last, d.timers = s.Applied, s.Time, timers
 	digest, state := t.module.Digest(), t.module.Report().State
 	switch {
@@ -363,6 +383,7 @@ func (t *Runner) Resume(ctx context.Context, saved []byte, log func(level int, t
 	default:
 		err = fmt.Errorf("%w: it is of module %x, this is %x, and they do not both have hooks (wasmhost_snapshot, wasmhost_restore)", ErrOtherModule, s.Module[:6], digest[:6])
 	}
+
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

@@ -37,6 +37,7 @@ func (g *VectorGrants) grants() (*effect.Grants, error) {
 	for _, p := range g.Publish {
 		out.Publish = append(out.Publish, effect.PublishGrant{Node: 1, Pattern: p})
 	}
+
 	for _, text := range g.Send {
 		id, err := identity.ParseEntityID(text)
 		if err != nil {
@@ -44,6 +45,7 @@ func (g *VectorGrants) grants() (*effect.Grants, error) {
 		}
 		out.Send = append(out.Send, id)
 	}
+
 	return out, out.Check()
 }
 
@@ -84,6 +86,7 @@ func ReadVectors(b []byte) (*Vectors, error) {
 	if _, err := v.Grants.grants(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrVectors, err)
 	}
+
 	for k, s := range v.Steps {
 		if s.Event > daemon.EventDaemon {
 			return nil, fmt.Errorf("%w: step %d is an event of kind %d", ErrVectors, k+1, s.Event)
@@ -95,6 +98,7 @@ func ReadVectors(b []byte) (*Vectors, error) {
 			return nil, fmt.Errorf("%w: step %d is repeated %d times", ErrVectors, k+1, s.Repeat)
 		}
 	}
+
 	return &v, nil
 }
 
@@ -106,11 +110,13 @@ func (v *Vectors) Run(ctx context.Context, t *Runner, wrong func(step int, what 
 	if t.Grants, err = v.Grants.grants(); err != nil {
 		return err
 	}
+
 	defer func() { t.Grants = nil }()
 	d, err := t.Spawn(ctx, []byte(v.Config), startTime, note)
 	if err != nil {
 		return err
 	}
+
 	defer func() { err = errors.Join(err, d.Close()) }()
 	for k := range v.Steps {
 		s := &v.Steps[k]
@@ -122,26 +128,32 @@ func (v *Vectors) Run(ctx context.Context, t *Runner, wrong func(step int, what 
 				err = d.Close()
 				d = next
 			}
+
 			if err != nil {
 				return fmt.Errorf("step %d: %w", k+1, err)
 			}
+
 			continue
 		}
+
 		if what, err = s.take(d); err != nil {
 			return fmt.Errorf("step %d: %w", k+1, err)
 		}
 		if what == "" && s.Kind == "" && !slices.Equal(log, s.Log) {
 			what = fmt.Sprintf("it logs %q, not %q", log, s.Log)
 		}
+
 		if did := effectLines(d.Effects()); what == "" && !slices.Equal(did, s.Effect) {
 			what = fmt.Sprintf("its effects are %q, not %q", did, s.Effect)
 		}
+
 		if what != "" {
 			if err := wrong(k+1, what); err != nil {
 				return err
 			}
 		}
 	}
+
 	return ctx.Err()
 }
 
@@ -160,6 +172,7 @@ func effectLines(list []effect.Effect) []string {
 			out = append(out, fmt.Sprintf("cancel %d", e.ID))
 		}
 	}
+
 	return out
 }
 
@@ -170,11 +183,13 @@ func (s *VectorStep) take(d *Daemon) (string, error) {
 	if err != nil || len(sender) > len(ev.Sender) {
 		return "", fmt.Errorf("the sender %q is not at most %d bytes in hexadecimal", s.Sender, len(ev.Sender))
 	}
+
 	copy(ev.Sender[:], sender)
 	at := int64(startTime)
 	if !s.Time.IsZero() {
 		at = s.Time.UnixNano()
 	}
+
 	out, err := d.Deliver(ev, at)
 	var fault *daemon.GuestError
 	switch {
@@ -185,10 +200,12 @@ func (s *VectorStep) take(d *Daemon) (string, error) {
 	case fault != nil:
 		return "", nil
 	}
+
 	var got []string
 	for _, b := range out {
 		got = append(got, string(b))
 	}
+
 	if s.Kind != "" || !slices.Equal(got, s.Expect) {
 		return fmt.Sprintf("it emits %.300q; it must give %s", got, s.want()), nil
 	}
