@@ -18,6 +18,7 @@ func (m *Mesh) PeerIDs() []identity.NodeID {
 			out = append(out, id)
 		}
 	}
+
 	return out
 }
 
@@ -28,6 +29,7 @@ func (p *peer) OpenChannel(ctx context.Context) (channel.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	to.mu.Lock()
 	h := to.handler
 	to.mu.Unlock()
@@ -39,6 +41,7 @@ func (p *peer) OpenChannel(ctx context.Context) (channel.Conn, error) {
 	if n.channels == nil {
 		n.channels = make(map[*channelConn]struct{})
 	}
+
 	n.channels[near] = struct{}{}
 	access := mesh.AccessChannels | mesh.AccessOutputs
 	if n.Access != nil {
@@ -52,11 +55,14 @@ func (p *peer) OpenChannel(ctx context.Context) (channel.Conn, error) {
 			defer n.mu.Unlock()
 			delete(n.channels, near)
 		}()
+
 		if h != nil {
 			h.HandleChannel(context.Background(), p.from.id, access, far)
 		}
+
 		_ = far.Close() // a pipe's never fails
 	}()
+
 	return near, nil
 }
 
@@ -72,6 +78,7 @@ func (c *channelConn) Send(m channel.Message) error {
 	if f := c.net.ChannelFilter; f != nil && !f(c.from.id, c.to.id, m) {
 		c.Abort()
 	}
+
 	b, err := channel.Encode(nil, m)
 	if err != nil {
 		return err
@@ -79,6 +86,7 @@ func (c *channelConn) Send(m channel.Message) error {
 	if m, err = channel.Decode(b); err != nil {
 		return err
 	}
+
 	return c.Conn.Send(m)
 }
 

@@ -91,6 +91,7 @@ func (n *Net) Join(key *identity.KeyPair) (*Mesh, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	m := &Mesh{net: n, id: key.ID().Node(), seal: seal}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -98,6 +99,7 @@ func (n *Net) Join(key *identity.KeyPair) (*Mesh, error) {
 		n.meshes, n.down = make(map[identity.NodeID]*Mesh), make(map[identity.NodeID]bool)
 		n.pipes = make(map[*conn]struct{})
 	}
+
 	n.meshes[m.id] = m
 	return m, nil
 }
@@ -123,11 +125,13 @@ func (m *Mesh) Crash() {
 			c.Abort()
 		}
 	}
+
 	for c := range n.channels {
 		if c.from == m || c.to == m {
 			c.Abort()
 		}
 	}
+
 	n.cutStandbys(m)
 }
 
@@ -229,6 +233,7 @@ func (p *peer) OpenMigration(ctx context.Context) (migration.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	to.mu.Lock()
 	h := to.handler
 	to.mu.Unlock()
@@ -241,6 +246,7 @@ func (p *peer) OpenMigration(ctx context.Context) (migration.Conn, error) {
 			delete(p.from.net.pipes, near)
 			p.from.net.mu.Unlock()
 		}()
+
 		if h == nil {
 			if _, err := far.Recv(); err == nil {
 				err = far.Send(to.refusal())
@@ -251,10 +257,12 @@ func (p *peer) OpenMigration(ctx context.Context) (migration.Conn, error) {
 		} else {
 			h.HandleMigration(context.Background(), p.from.id, far)
 		}
+
 		if err := far.Close(); err != nil {
 			far.Abort()
 		}
 	})
+
 	return near, nil
 }
 
@@ -271,6 +279,7 @@ func pipe(from, to *Mesh) (near, far *conn) {
 	if from.dead || to.dead { // since it was reached
 		near.Abort()
 	}
+
 	return near, far
 }
 
@@ -292,13 +301,16 @@ func (c *conn) Send(m migration.Message) error {
 	if f := c.net.Filter; f != nil && !f(c.meshes[0].id, c.meshes[1].id, m) {
 		c.Abort()
 	}
+
 	if rewrite := c.net.Rewrite; rewrite != nil {
 		m = rewrite(m)
 	}
+
 	b, err := migration.Encode(nil, m)
 	if err != nil {
 		return err
 	}
+
 	select {
 	case <-c.cut:
 		return io.ErrClosedPipe
@@ -306,6 +318,7 @@ func (c *conn) Send(m migration.Message) error {
 		return io.ErrClosedPipe
 	default:
 	}
+
 	select {
 	case c.out <- b:
 		return nil
@@ -330,6 +343,7 @@ func (c *conn) Recv() (migration.Message, error) {
 		default:
 			return c.take(b)
 		}
+
 	case <-c.cut:
 		return nil, io.ErrUnexpectedEOF
 	case <-c.peerEnded:

@@ -13,6 +13,7 @@ func (p *peer) OpenStandby(ctx context.Context) (standby.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	to.mu.Lock()
 	h := to.handler
 	to.mu.Unlock()
@@ -24,6 +25,7 @@ func (p *peer) OpenStandby(ctx context.Context) (standby.Conn, error) {
 	if n.standbys == nil {
 		n.standbys = make(map[*standbyPipe]struct{})
 	}
+
 	n.standbys[one] = struct{}{}
 	n.mu.Unlock()
 	go func() {
@@ -33,14 +35,17 @@ func (p *peer) OpenStandby(ctx context.Context) (standby.Conn, error) {
 			defer n.mu.Unlock()
 			delete(n.standbys, one)
 		}()
+
 		if h != nil {
 			h.HandleStandby(context.Background(), p.from.id, far)
 		}
+
 		_ = far.Close() // a pipe's never fails
 	}()
 	if n.WrapStandby != nil {
 		return n.WrapStandby(p.from.id, to.id, near), nil
 	}
+
 	return near, nil
 }
 
