@@ -60,6 +60,7 @@ func (h *Histogram) Read() Distribution {
 			out.Within[math.Ldexp(1e-6, i)] = out.Count
 		}
 	}
+
 	out.Sum = time.Duration(h.sum.Load()).Seconds()
 	return out
 }
