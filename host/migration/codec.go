@@ -52,6 +52,7 @@ func (m *Blocks) parse(b []byte) (err error) {
 	if len(b) != 1 || b[0] != 0xf4 && b[0] != 0xf5 {
 		return fmt.Errorf("%w: no boolean at its end", canon.ErrContent)
 	}
+
 	m.S2 = b[0] == 0xf5
 	return nil
 }
@@ -64,14 +65,17 @@ func Decode(b []byte) (Message, error) {
 	if len(b) > MaxMessage {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrBadMessage, len(b), MaxMessage)
 	}
+
 	m, known := variants.New(b[0])
 	if !known {
 		return nil, fmt.Errorf("%w: unknown kind %d", ErrBadMessage, b[0])
 	}
+
 	decode := func(b []byte) error { return canon.Unmarshal(b, m) }
 	if blocks, ok := m.(*Blocks); ok {
 		decode = blocks.parse
 	}
+
 	if err := decode(b[1:]); err != nil {
 		return nil, fmt.Errorf("%w: %T: %w", ErrBadMessage, m, err)
 	}
@@ -80,6 +84,7 @@ func Decode(b []byte) (Message, error) {
 			return nil, fmt.Errorf("%w: %T: %w", ErrBadMessage, m, err)
 		}
 	}
+
 	return m, nil
 }
 
@@ -100,6 +105,7 @@ func (m *Offer) check() error {
 	if len(m.Limits) > maxLimits {
 		return fmt.Errorf("%d limits", len(m.Limits))
 	}
+
 	for name := range m.Limits {
 		if len(name) > maxLimitName {
 			return fmt.Errorf("a limit with a name of %d bytes", len(name))
@@ -210,6 +216,7 @@ func passesOK(all []Pass) error {
 	if len(all) > maxPasses {
 		return fmt.Errorf("%d rounds", len(all))
 	}
+
 	for _, p := range all {
 		if len(p.How) > 32 || max(p.Number, p.Records, p.Blocks, p.Bytes, p.Took, p.Left, p.Slowed) > math.MaxInt64 {
 			return fmt.Errorf("a round of %d bytes, in %d ns", p.Bytes, p.Took)
@@ -231,6 +238,7 @@ func unboundOK(list []Unbound) error {
 	if len(list) > MaxUnbound {
 		return fmt.Errorf("%d subscriptions", len(list))
 	}
+
 	for _, u := range list {
 		if identity.ValidChannel(u.Channel) != nil || len(u.Text) > MaxText {
 			return fmt.Errorf("a subscription to %.300q, %d bytes of text", u.Channel, len(u.Text))
@@ -248,6 +256,7 @@ func (m *Receipts) check() error {
 	if len(m.All) > MaxReceipts {
 		return fmt.Errorf("%d receipts", len(m.All))
 	}
+
 	for _, b := range m.All {
 		if err := receiptLen(b); err != nil {
 			return err
@@ -270,14 +279,17 @@ func (m *Outcome) check() error {
 	if m.Downtime > math.MaxInt64 || m.Bytes > math.MaxInt64 {
 		return fmt.Errorf("%d bytes, downtime %d ns", m.Bytes, m.Downtime)
 	}
+
 	for _, s := range m.Took {
 		if s.Phase < Snapshot || s.Phase > Aborted || s.Took > math.MaxInt64 {
 			return fmt.Errorf("%d ns in %s", s.Took, s.Phase)
 		}
 	}
+
 	if err := errors.Join(receiptLen(m.Receipt), passesOK(m.Rounds), unboundOK(m.Unbound)); err != nil {
 		return err
 	}
+
 	for _, f := range m.Failures {
 		if f.Attempts > math.MaxInt32 {
 			return fmt.Errorf("%d attempts", f.Attempts)
@@ -286,6 +298,7 @@ func (m *Outcome) check() error {
 			return err
 		}
 	}
+
 	return nil
 }
 

@@ -21,6 +21,7 @@ func (m *Blocks) Plain() ([]byte, error) {
 	if !m.S2 {
 		return m.Bytes, nil
 	}
+
 	want := len(m.Index) / 4 * BlockBytes
 	n, err := s2.DecodedLen(m.Bytes)
 	if err != nil {
@@ -29,6 +30,7 @@ func (m *Blocks) Plain() ([]byte, error) {
 	if n != want {
 		return nil, fmt.Errorf("%w: Blocks of %d bytes where %d should be", ErrBadMessage, n, want)
 	}
+
 	b, err := s2.Decode(make([]byte, want), m.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("%w: Blocks: %w", ErrBadMessage, err)
