@@ -46,6 +46,7 @@ func DecodeKept(b []byte) (*Kept, error) {
 	if err := canon.Unmarshal(b, &plain); err == nil {
 		return &Kept{From: plain.From, Offer: plain.Offer.offer()}, nil
 	}
+
 	var named namedKept
 	if err := canon.Unmarshal(b, &named); err != nil {
 		return nil, err

@@ -46,6 +46,7 @@ func (m *Memory) Add(msg *migration.Blocks) error {
 	if err != nil {
 		return err
 	}
+
 	blocks, err := msg.Plain()
 	if err != nil {
 		return migration.Failf(migration.ProtocolError, "%v", err)
@@ -55,9 +56,11 @@ func (m *Memory) Add(msg *migration.Blocks) error {
 	for i := msg.Index; len(i) > 0; i = i[4:] {
 		m.index = append(m.index, binary.LittleEndian.Uint32(i))
 	}
+
 	if err := of.Fill(m.index, blocks); err != nil { // it knows what there is room for
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
+
 	for k, b := range m.index {
 		m.hash.Put(b, blocks[k*sandbox.BlockBytes:][:sandbox.BlockBytes])
 		m.put.Add(b)
@@ -71,10 +74,12 @@ func (m *Memory) Become(manifest []byte) error {
 	if err != nil {
 		return err
 	}
+
 	s, root, err := snapshot.DecodeManifest(manifest)
 	if err == nil {
 		err = of.Become(s)
 	}
+
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
 	}
@@ -85,6 +90,7 @@ func (m *Memory) Become(manifest []byte) error {
 	if m.root != root {
 		return migration.Failf(migration.StateFailed, "the memory that came has hash %x, the source's %x", m.root, root)
 	}
+
 	return nil
 }
 
@@ -93,10 +99,12 @@ func (m *Memory) Look() error {
 	if !m.offer.Memory {
 		return nil
 	}
+
 	of, err := m.of()
 	if err != nil {
 		return err
 	}
+
 	v, err := of.Freeze(m.view)
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)

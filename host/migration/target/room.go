@@ -57,9 +57,11 @@ func (s *Share) Grow(n int) error {
 	if s.room == nil {
 		s.room, s.leave = s.of.peers.Of(s.from)
 	}
+
 	if err := s.room.TryAcquire(int64(n)); err != nil {
 		return migration.Failf(migration.BufferFull, "%v", err)
 	}
+
 	s.held += int64(n)
 	return nil
 }
@@ -84,6 +86,7 @@ func (s *Share) End() {
 	if s.over {
 		return
 	}
+
 	s.over = true
 	if s.room != nil {
 		s.room.Release(s.held)

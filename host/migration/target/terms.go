@@ -59,6 +59,7 @@ func (t *Terms) HandedOver(rel *migration.Release, head chain.Hash) (Handoff, er
 	if err := t.Authorise(c.Verify()); err != nil {
 		return Handoff{}, err
 	}
+
 	return h, nil
 }
 
@@ -71,12 +72,15 @@ func (t *Terms) Receipts(all [][]byte, log *slog.Logger) []*chain.Receipt {
 		if err == nil {
 			err = errors.Join(rec.Verify(), t.mayKeep(rec))
 		}
+
 		if err != nil {
 			log.Warn("a receipt that came with a daemon is not kept", "daemon", t.Offer.Entity.Origin(), "from", t.From, "error", err)
 			continue
 		}
+
 		good = append(good, rec)
 	}
+
 	return good
 }
 
