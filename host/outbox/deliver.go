@@ -24,6 +24,7 @@ func (d *delivery) deliver(ctx context.Context, list []channel.Carriage) (taken 
 		taken, err = d.deliverProven(ctx, at, by, list)
 		return err
 	})
+
 	return taken, err
 }
 
@@ -33,10 +34,12 @@ func (s *Sender) search(id identity.EntityID, try func(at, by identity.NodeID) e
 	asked := make(map[identity.NodeID]bool)
 	var unheard error // of a node that may have the daemon
 	at, by, redirects := s.believed(id), identity.NodeID(0), 0
+
 	for {
 		asked[at] = true
 		err := try(at, by)
 		var moved *channel.MovedError
+
 		switch {
 		case err == nil:
 			s.remember(id, at)
@@ -47,6 +50,7 @@ func (s *Sender) search(id identity.EntityID, try func(at, by identity.NodeID) e
 			}
 			at, by = moved.Node, at
 			continue
+
 		case errors.Is(err, channel.ErrNoReceiver):
 		case errors.Is(err, mesh.ErrUnreachable), errors.Is(err, mesh.ErrUnknownNode), errors.Is(err, daemon.ErrUnproven):
 			unheard = err
@@ -61,6 +65,7 @@ func (s *Sender) search(id identity.EntityID, try func(at, by identity.NodeID) e
 		if !ok {
 			return err
 		}
+
 		at, by = next, 0
 	}
 }
@@ -80,6 +85,7 @@ func (s *Sender) believed(id identity.EntityID) identity.NodeID {
 	if at, ok := s.locator.Believed(id); ok {
 		return at
 	}
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if at, ok := s.found[id]; ok {
@@ -121,6 +127,7 @@ func (s *Sender) prove(ctx context.Context, id identity.EntityID, at, by identit
 	case err == nil && has != at:
 		return &channel.MovedError{Node: has}
 	}
+
 	return err
 }
 
@@ -148,6 +155,7 @@ func (d *delivery) deliverTo(ctx context.Context, at identity.NodeID, list []cha
 		d.hangUp()
 		return nil, fmt.Errorf("%w: %w", mesh.ErrUnreachable, err)
 	}
+
 	if taken, err = takenOf(list, msg); err != nil {
 		d.hangUp()
 	}
@@ -172,6 +180,7 @@ func takenOf(list []channel.Carriage, msg channel.Message) ([]channel.Carriage, 
 			return nil, fmt.Errorf("%w: it is said to have taken effect %d", channel.ErrBadMessage, msg.Number)
 		}
 		return list[:n+1], nil
+
 	case *channel.Moved:
 		return nil, &channel.MovedError{Node: msg.Node}
 	case *channel.Refused:

@@ -67,14 +67,17 @@ func (in *Inbox) Serve(ctx context.Context, from identity.NodeID, may mesh.Chann
 		if err := errors.Join(conn.Send(&channel.Carried{Epoch: last.Epoch, Number: last.Number}), conn.Flush()); err != nil {
 			return err
 		}
+
 		msg, err := conn.Recv()
 		if err != nil {
 			return nil // it is done
 		}
+
 		next, ok := channel.Brought(msg)
 		if !ok {
 			return fmt.Errorf("%w: a %T among effects", channel.ErrBadMessage, msg)
 		}
+
 		m = next
 	}
 }
@@ -111,6 +114,7 @@ func (in *Inbox) provenSender(ctx context.Context, from identity.NodeID, m *chan
 	if from == in.env.Self {
 		return nil
 	}
+
 	epoch, err := channel.CheckResidence(m.Residence, m.From, from)
 	if err != nil {
 		return err
@@ -122,9 +126,11 @@ func (in *Inbox) provenSender(ctx context.Context, from identity.NodeID, m *chan
 	if err == nil && node != from {
 		err = fmt.Errorf("%w: node %s has it", daemon.ErrUnproven, node)
 	}
+
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", channel.ErrResidence, m.From.Origin(), err)
 	}
+
 	epoch = min(epoch, proven)
 	if last := m.Effects[len(m.Effects)-1]; last.Epoch > epoch {
 		return fmt.Errorf("%w: it was so under epoch %d, the effect is of epoch %d", channel.ErrResidence, epoch, last.Epoch)

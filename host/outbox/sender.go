@@ -120,6 +120,7 @@ func (s *Sender) Start(id identity.EntityID, state *effect.State) {
 			return
 		}
 	}
+
 	for i := range replies {
 		if !s.start(route{id, effect.Place{To: replies[i].To, Replies: true}}) {
 			return
@@ -133,10 +134,12 @@ func (s *Sender) start(to route) bool {
 	if s.all[to] != nil {
 		return true
 	}
+
 	d := &delivery{sender: s, route: to}
 	if !s.env.Background(d.run) {
 		return false
 	}
+
 	s.all[to] = d
 	return true
 }
@@ -158,6 +161,7 @@ func (s *Sender) Stuck(id identity.EntityID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stuck := false
+
 	for to, d := range s.all {
 		if to.daemon != id {
 			continue
@@ -223,6 +227,7 @@ func (d *delivery) run(ctx context.Context) {
 			tries.Reset()
 			continue
 		}
+
 		d.hangUp()
 		if tries.Wait(ctx, nil) != nil {
 			break
@@ -283,9 +288,11 @@ func (d *delivery) givenUp(err error) error {
 	if d.unknown.IsZero() {
 		d.unknown = now
 	}
+
 	if now.Sub(d.unknown) < unknownTimeout {
 		return err
 	}
+
 	d.unknown = time.Time{}
 	return fmt.Errorf("%w: %w", errGivenUp, err)
 }

@@ -74,11 +74,13 @@ func (t *Timers) Set(id identity.EntityID, at int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	one := t.due[id]
+
 	switch {
 	case one == nil:
 		one = &dueTimer{at: at, id: id}
 		t.due[id] = one
 		heap.Push(&t.queue, one)
+
 	case one.at <= at:
 		return
 	default:
@@ -125,6 +127,7 @@ func (t *Timers) fire() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.env.Clock().UnixNano()
+
 	for len(t.queue) > 0 {
 		first := t.queue[0]
 		if first.at > now {
@@ -137,6 +140,7 @@ func (t *Timers) fire() time.Duration {
 			t.busy[first.id] = true
 			continue
 		}
+
 		if t.env.Background(func(ctx context.Context) { t.fireOf(ctx, first.id) }) {
 			t.busy[first.id] = false
 		}

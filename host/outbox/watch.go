@@ -108,6 +108,7 @@ func (w *Watch) isGone(ctx context.Context, id identity.EntityID) bool {
 	if of == nil {
 		return false
 	}
+
 	now := w.env.Clock()
 	switch {
 	case !errors.Is(err, channel.ErrNoReceiver):
@@ -116,6 +117,7 @@ func (w *Watch) isGone(ctx context.Context, id identity.EntityID) bool {
 	case of.gone.IsZero():
 		of.gone = now
 	}
+
 	return now.Sub(of.gone) >= unknownTimeout
 }
 
@@ -138,6 +140,7 @@ func (w *Watch) look(ctx context.Context, id identity.EntityID, gone bool) {
 		if waits {
 			continue
 		}
+
 		w.mu.Lock()
 		delete(w.asked[id].askers, asker)
 		w.mu.Unlock()
