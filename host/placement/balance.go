@@ -60,12 +60,14 @@ func (b Balance) Moves(self Node, others []Node, daemons []Daemon) []Move {
 		least, most int64   // bytes that the daemon may have
 		reason      string
 	}
+
 	gap := cmp.Or(b.Gap, DefaultGap)
 	var ways []way
 	for _, o := range others {
 		if !takes(self, o) {
 			continue
 		}
+
 		here, there := used(self), used(o)
 		switch more := here - there; {
 		case more > gap:
@@ -77,18 +79,22 @@ func (b Balance) Moves(self Node, others []Node, daemons []Daemon) []Move {
 				if o.TotalMemory > 0 {
 					most = o.FreeMemory
 				}
+
 				if !math.IsNaN(more) { // else its memory would bring it back
 					most = min(most, int64((more+gap/2)/(1/float64(self.TotalMemory)+1/float64(o.TotalMemory))))
 				}
+
 				ways = append(ways, way{o, false, 1 - float64(o.Daemons)/float64(self.Daemons), 0, most, fmt.Sprintf("%d daemons are here, %d there", self.Daemons, o.Daemons)})
 			}
 		}
 	}
+
 	slices.SortStableFunc(ways, func(a, b way) int {
 		return cmp.Or(boolFirst(a.memory, b.memory), cmp.Compare(b.by, a.by), cmp.Compare(a.to.ID, b.to.ID))
 	})
 	var out []Move
 	seen := make(map[string]bool)
+
 	for _, w := range ways {
 		fit := slices.DeleteFunc(slices.Clone(daemons), func(d Daemon) bool { return d.Here < b.Rest || d.Memory < w.least || d.Memory > w.most })
 		slices.SortStableFunc(fit, func(a, b Daemon) int {
@@ -98,6 +104,7 @@ func (b Balance) Moves(self Node, others []Node, daemons []Daemon) []Move {
 			}
 			return cmp.Or(byMemory, cmp.Compare(b.Here, a.Here), slices.Compare(a.Entity[:], b.Entity[:]))
 		})
+
 		for _, d := range fit {
 			if key := d.Kind + "\x00" + w.to.ID.String(); !seen[key] {
 				seen[key] = true
@@ -105,6 +112,7 @@ func (b Balance) Moves(self Node, others []Node, daemons []Daemon) []Move {
 			}
 		}
 	}
+
 	return out
 }
 
@@ -123,6 +131,7 @@ func takes(self, o Node) bool {
 	if o.ID == self.ID || o.Refuses != "" || o.Draining || self.Load >= 0 && o.Load > self.Load+moreLoad {
 		return false
 	}
+
 	for k, v := range self.Tags {
 		if o.Tags[k] != v {
 			return false

@@ -66,9 +66,11 @@ func (r Requirements) Misses(n Node) []string {
 	if n.Refuses != "" {
 		out = append(out, n.Refuses)
 	}
+
 	if n.Draining {
 		out = append(out, "it is being drained")
 	}
+
 	for _, k := range sortedKeys(r.Tags) {
 		switch have, ok := n.Tags[k]; {
 		case !ok:
@@ -77,6 +79,7 @@ func (r Requirements) Misses(n Node) []string {
 			out = append(out, fmt.Sprintf("tag %s is %q, not %q", k, have, r.Tags[k]))
 		}
 	}
+
 	unknown := n.TotalMemory <= 0
 	switch need := max(r.MinFreeMemory, r.Memory); {
 	case unknown && r.MinFreeMemory > 0:
@@ -84,9 +87,11 @@ func (r Requirements) Misses(n Node) []string {
 	case !unknown && n.FreeMemory < need:
 		out = append(out, fmt.Sprintf("%s of memory are free, not %s", size(n.FreeMemory), size(need)))
 	}
+
 	if r.MaxSame > 0 && n.Same >= r.MaxSame {
 		out = append(out, fmt.Sprintf("it has %d like it, of at most %d", n.Same, r.MaxSame))
 	}
+
 	for _, f := range r.Filters {
 		if why := f(n); why != "" {
 			out = append(out, why)
@@ -126,28 +131,33 @@ func (r Requirements) Score(n Node) Verdict {
 	if !v.Fits() {
 		return v
 	}
+
 	for _, k := range sortedKeys(r.Prefer) {
 		if n.Tags[k] == r.Prefer[k] {
 			v.Preferred++
 			v.Reasons = append(v.Reasons, fmt.Sprintf("preferred tag %s=%s", k, n.Tags[k]))
 		}
 	}
+
 	v.Near = n.Same
 	add := func(weight, worth float64, format string, args ...any) {
 		v.Score += weight * worth
 		v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...)+fmt.Sprintf(" (%.2f of %.2f)", weight*worth, weight))
 	}
+
 	if n.TotalMemory > 0 {
 		free := clamp(float64(n.FreeMemory) / float64(n.TotalMemory))
 		add(weightMemory, free, "%s of %s memory free", size(n.FreeMemory), size(n.TotalMemory))
 	} else {
 		add(weightMemory, 0, "free memory not known")
 	}
+
 	if n.Load >= 0 {
 		add(weightLoad, 1/(1+n.Load), "load %.2f", n.Load)
 	} else {
 		add(weightLoad, 0, "load not known")
 	}
+
 	add(weightDaemons, halfDaemons/(halfDaemons+float64(max(n.Daemons, 0))), "%d daemons", n.Daemons)
 	return v
 }
@@ -207,9 +217,11 @@ func (r Requirements) spread(all []Verdict) {
 		case r.Spread != "":
 			said = append(said, fmt.Sprintf("%d like it at %s=%s", v.Near, r.Spread, v.Tags[r.Spread]))
 		}
+
 		if v.Fits() && r.Pack {
 			said = append(said, fmt.Sprintf("packed: %d daemons are there", v.Daemons))
 		}
+
 		v.Reasons = slices.Insert(v.Reasons, v.Preferred, said...)
 	}
 }
@@ -224,9 +236,11 @@ func (r Requirements) order(a, b Verdict) int {
 			byNear = cmp.Or(byNear, cmp.Compare(a.Same, b.Same))
 		}
 	}
+
 	if r.Pack {
 		byPack = cmp.Compare(b.Daemons, a.Daemons)
 	}
+
 	return cmp.Or(cmp.Compare(len(a.Misses), len(b.Misses)), cmp.Compare(b.Preferred, a.Preferred), byNear, byPack,
 		cmp.Compare(b.Score, a.Score), cmp.Compare(a.ID, b.ID))
 }
@@ -240,11 +254,13 @@ func Pick(nodes []Node, r Requirements) (best Verdict, all []Verdict, err error)
 	for _, n := range nodes {
 		all = append(all, r.Score(n))
 	}
+
 	r.spread(all)
 	slices.SortFunc(all, r.order)
 	if len(all) > 0 && all[0].Fits() {
 		return all[0], all, nil
 	}
+
 	refused := slices.Clone(all)
 	slices.SortFunc(refused, func(a, b Verdict) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	return Verdict{}, all, &NoNodeError{Requirements: r, Verdicts: refused}

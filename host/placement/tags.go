@@ -22,6 +22,7 @@ func ParseTags(texts []string) (map[string]string, error) {
 	if len(texts) == 0 {
 		return nil, nil
 	}
+
 	out := make(map[string]string, len(texts))
 	for _, t := range texts {
 		k, v, ok := strings.Cut(t, "=")
@@ -31,8 +32,10 @@ func ParseTags(texts []string) (map[string]string, error) {
 		if _, twice := out[k]; twice {
 			return nil, fmt.Errorf("%w: %s stands twice", ErrBadTag, k)
 		}
+
 		out[k] = v
 	}
+
 	return out, CheckTags(out)
 }
 
@@ -41,6 +44,7 @@ func CheckTags(tags map[string]string) error {
 	if len(tags) > MaxTags {
 		return fmt.Errorf("%w: %d tags, at most %d", ErrBadTag, len(tags), MaxTags)
 	}
+
 	for k, v := range tags {
 		switch {
 		case k == "" || strings.TrimFunc(k, inKey) != "":
@@ -51,6 +55,7 @@ func CheckTags(tags map[string]string) error {
 			return fmt.Errorf("%w: the value of %s has a comma or a control character", ErrBadTag, k)
 		}
 	}
+
 	return nil
 }
 
