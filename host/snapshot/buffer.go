@@ -44,11 +44,14 @@ func (s *Buffer) Write(b []byte) (int, error) {
 		if _, err = s.file.Write(s.b[frontRoom:]); err != nil {
 			return 0, err
 		}
+
 		s.b = nil
 	}
+
 	if s.file != nil {
 		return s.file.Write(b)
 	}
+
 	s.b = append(s.b, b...)
 	return len(b), nil
 }

@@ -45,10 +45,12 @@ func (t *DedupTable) Room(sender identity.EntityID, limit int, before int64) err
 	if t.Knows(sender) {
 		return nil
 	}
+
 	err := t.roomNow(sender, limit)
 	if err == nil || before <= t.oldest {
 		return err
 	}
+
 	t.forget(before)
 	return t.roomNow(sender, limit)
 }
@@ -98,11 +100,13 @@ func (t *DedupTable) Advance(sender identity.EntityID, number uint64, at int64) 
 	if t.marks == nil {
 		t.marks = make(map[identity.EntityID]senderMark)
 	}
+
 	old, known := t.marks[sender]
 	if !known {
 		t.counts.add(sender, 1)
 		t.veiled = t.veiled || sender == VeilSender
 	}
+
 	mark := senderMark{number: max(number, old.number), time: max(at, t.forgotten)}
 	t.oldest = min(t.oldest, mark.time)
 	t.marks[sender] = mark

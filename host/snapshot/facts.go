@@ -37,6 +37,7 @@ func DecodeFacts(b []byte) (*Facts, error) {
 	if err := canon.Unmarshal(b, l); err != nil {
 		return nil, fmt.Errorf("facts: %w", err)
 	}
+
 	switch {
 	case l.Version != FactsVersion:
 		return nil, fmt.Errorf("facts of version %d, this program reads version %d", l.Version, FactsVersion)
@@ -49,6 +50,7 @@ func DecodeFacts(b []byte) (*Facts, error) {
 	case len(l.Losses) > 1:
 		return nil, fmt.Errorf("%d losses", len(l.Losses))
 	}
+
 	for _, loss := range l.Losses {
 		if loss.Why != daemon.ClipWhy(loss.Why) || max(loss.From, loss.To, loss.Epoch) >= chain.CountLimit {
 			return nil, errors.New("a loss that cannot be")

@@ -171,6 +171,7 @@ func (h *Header) encode() ([]byte, error) {
 	case plainSnapshot:
 		v = h.plain()
 	}
+
 	b, err := canon.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a snapshot's header: %w", err)
@@ -212,6 +213,7 @@ func (h *Header) check(most Form) error {
 	case h.Head.Epoch > h.Epoch:
 		return errors.New("the head is of a later epoch than the snapshot")
 	}
+
 	if _, err := channel.DecodeLedger(h.Bindings); err != nil {
 		return err
 	}
@@ -221,6 +223,7 @@ func (h *Header) check(most Form) error {
 	if _, err := h.Facts(); err != nil {
 		return err
 	}
+
 	sorted := slices.IsSortedFunc(h.Horizon, func(a, b SenderMark) int {
 		if c := a.Sender.Compare(b.Sender); c != 0 {
 			return c
@@ -230,6 +233,7 @@ func (h *Header) check(most Form) error {
 	if !sorted && len(h.Horizon) > 1 {
 		return errors.New("the horizon is not sorted, or has a sender twice")
 	}
+
 	return nil
 }
 

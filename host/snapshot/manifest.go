@@ -48,6 +48,7 @@ func DecodeManifest(b []byte) (*sandbox.State, [32]byte, error) {
 	if len(m.Image) != 32 || len(m.Root) != 32 {
 		return nil, none, fmt.Errorf("%w: hashes of %d and %d bytes", ErrBadMemory, len(m.Image), len(m.Root))
 	}
+
 	s := &sandbox.State{Image: [32]byte(m.Image), Size: m.Size, Globals: m.Globals, Buffer: m.Buffer, Room: m.Room}
 	for _, t := range m.Tables {
 		elements, err := readU32s(nil, t)
@@ -56,6 +57,7 @@ func DecodeManifest(b []byte) (*sandbox.State, [32]byte, error) {
 		}
 		s.Tables = append(s.Tables, elements)
 	}
+
 	return s, [32]byte(m.Root), nil
 }
 

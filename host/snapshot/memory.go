@@ -73,10 +73,12 @@ func (m *MemoryWriter) Begin(s *sandbox.State) error {
 	for _, t := range s.Tables {
 		h.Tables = append(h.Tables, appendU32s(nil, t))
 	}
+
 	b, err := canon.Marshal(h)
 	if err != nil {
 		return err
 	}
+
 	b[0]++ // an array of one more
 	_, err = m.w.Write(canon.AppendHead(b, 4, uint64((len(s.Index)+ChunkBlocks-1)/ChunkBlocks)))
 	return err
@@ -90,6 +92,7 @@ func (m *MemoryWriter) Chunk(index []uint32, blocks []byte) error {
 	if _, err := m.w.Write(m.buf); err != nil {
 		return err
 	}
+
 	_, err := m.w.Write(m.room)
 	runtime.Gosched() // see follow
 	return err
@@ -123,6 +126,7 @@ func ReadMemory(r io.Reader, limit int64) (*MemoryReader, error) {
 	if err == nil && n != headFields+1 {
 		err = fmt.Errorf("%w: an array of %d", ErrBadMemory, n)
 	}
+
 	b := []byte{0x80 | headFields}
 	for range headFields {
 		var item []byte
@@ -131,12 +135,15 @@ func ReadMemory(r io.Reader, limit int64) (*MemoryReader, error) {
 		}
 		b = append(b, item...)
 	}
+
 	if err == nil {
 		m.Left, err = m.r.Array()
 	}
+
 	if err != nil {
 		return nil, badMemory(err)
 	}
+
 	var h memoryHead
 	if err := canon.Unmarshal(b, &h); err != nil {
 		return nil, badMemory(err)
@@ -150,6 +157,7 @@ func ReadMemory(r io.Reader, limit int64) (*MemoryReader, error) {
 	if m.Left > h.Size/sandbox.BlockBytes {
 		return nil, fmt.Errorf("%w: %d chunks of a memory of %d bytes", ErrBadMemory, m.Left, h.Size)
 	}
+
 	m.State = &sandbox.State{Image: [32]byte(h.Image), Size: h.Size, Globals: h.Globals, Buffer: h.Buffer, Room: h.Room}
 	for _, t := range h.Tables {
 		elements, err := readU32s(nil, t)
@@ -158,6 +166,7 @@ func ReadMemory(r io.Reader, limit int64) (*MemoryReader, error) {
 		}
 		m.State.Tables = append(m.State.Tables, elements)
 	}
+
 	return m, nil
 }
 
@@ -183,14 +192,17 @@ func (m *MemoryReader) Next() (index []uint32, blocks []byte, err error) {
 		}
 		return nil, nil, io.EOF
 	}
+
 	m.Left--
 	n, err := m.r.Array()
 	if err == nil && n != 2 {
 		err = fmt.Errorf("%w: a chunk of %d parts", ErrBadMemory, n)
 	}
+
 	if err == nil {
 		m.sealed, err = m.r.Bytes(m.sealed, 4*ChunkBlocks)
 	}
+
 	if err != nil {
 		return nil, nil, badMemory(err)
 	}
@@ -200,6 +212,7 @@ func (m *MemoryReader) Next() (index []uint32, blocks []byte, err error) {
 	if err := m.checkIndex(); err != nil {
 		return nil, nil, err
 	}
+
 	size := len(m.index) * sandbox.BlockBytes
 	if m.sealed, err = m.r.Bytes(m.sealed, maxSealed); err != nil {
 		return nil, nil, badMemory(err)
@@ -207,6 +220,7 @@ func (m *MemoryReader) Next() (index []uint32, blocks []byte, err error) {
 	if cap(m.plain) < size {
 		m.plain = make([]byte, size)
 	}
+
 	out, err := memoryCoder().dec.DecodeAll(m.sealed, m.plain[:0:size])
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrBadMemory, err)
@@ -214,6 +228,7 @@ func (m *MemoryReader) Next() (index []uint32, blocks []byte, err error) {
 	if len(out) != size {
 		return nil, nil, fmt.Errorf("%w: %d bytes for %d blocks", ErrBadMemory, len(out), len(m.index))
 	}
+
 	return m.index, out, nil
 }
 
@@ -225,12 +240,14 @@ func (m *MemoryReader) checkIndex() error {
 	if n == 0 || (m.count+n)*sandbox.BlockBytes > m.limit {
 		return fmt.Errorf("%w: a chunk of %d blocks", ErrBadMemory, n)
 	}
+
 	for _, b := range m.index {
 		if int64(b) <= m.last || (uint64(b)+1)*sandbox.BlockBytes > m.State.Size {
 			return fmt.Errorf("%w: block %d out of order, or outside", ErrBadMemory, b)
 		}
 		m.last = int64(b)
 	}
+
 	m.count += n
 	return nil
 }

@@ -31,9 +31,11 @@ func (c *places) add(sender identity.EntityID, n int) {
 	if c.byScope == nil {
 		c.byScope = make(map[identity.SenderScope]int)
 	}
+
 	if scope != identity.LaneScope {
 		c.all += n
 	}
+
 	if c.byScope[scope] += n; c.byScope[scope] <= 0 {
 		delete(c.byScope, scope)
 	}
@@ -54,12 +56,14 @@ func (c *places) room(sender identity.EntityID, limit int) error {
 		}
 		return nil
 	}
+
 	if most := shareOf(limit, shareOfOne); c.byScope[scope] >= most {
 		return fmt.Errorf("%w: %d", daemon.ErrSenderQuota, most)
 	}
 	if most := shareOf(limit, shareOfAll); c.all >= most {
 		return fmt.Errorf("%w: %d of all peers and tokens together", daemon.ErrSenderQuota, most)
 	}
+
 	return nil
 }
 
@@ -79,6 +83,7 @@ func (v *PeerPlaces) Room(peer identity.NodeID, limit int, at int64, memory time
 	if at-v.since > int64(memory) {
 		v.since, v.taken = at, nil
 	}
+
 	if most := shareOf(limit, shareOfOne); v.taken[peer] >= most {
 		return fmt.Errorf("%w: %d", daemon.ErrSenderQuota, most)
 	}

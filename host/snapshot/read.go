@@ -24,10 +24,12 @@ func DecodeForm(b []byte, most Form) (*Snapshot, error) {
 		if n > uint64(len(b)) {
 			return nil, canon.ErrTruncated
 		}
+
 		// What follows the state is for the reader to see.
 		if _, err := io.CopyN(io.Discard, r, int64(n)); err != nil {
 			return nil, canon.ErrTruncated
 		}
+
 		end := r.Offset()
 		return b[end-int(n) : end : end], nil
 	})
@@ -63,23 +65,27 @@ func decodePart(b []byte, into any) error {
 	if !ok || len(b) == 0 {
 		return canon.Unmarshal(b, into)
 	}
+
 	switch b[0] {
 	case 0x92: // an array of 18
 		var p plainHeader
 		err := canon.Unmarshal(b, &p)
 		*h = p.full()
 		return err
+
 	case 0x93:
 		var p boundHeader
 		err := canon.Unmarshal(b, &p)
 		*h = p.full()
 		return err
+
 	case 0x94:
 		var p effectHeader
 		err := canon.Unmarshal(b, &p)
 		*h = p.full()
 		return err
 	}
+
 	return canon.Unmarshal(b, into)
 }
 
@@ -96,6 +102,7 @@ func ReadForm(r io.Reader, most Form, state func(r *canon.Reader, n uint64) ([]b
 	if err != nil {
 		return nil, err
 	}
+
 	s.State = all
 	return s, nil
 }
@@ -110,11 +117,13 @@ func readHead(in io.Reader, most Form, state func(r *canon.Reader, n uint64) (ch
 		}
 		return fmt.Errorf("%w: %w", daemon.ErrBadSnapshot, err)
 	}
+
 	r, s := canon.NewReader(in), &Snapshot{}
 	n, err := r.Array()
 	if err == nil && n != 3 {
 		err = fmt.Errorf("%w: an array of %d", daemon.ErrBadSnapshot, n)
 	}
+
 	for _, part := range []struct {
 		into any
 		most uint64
@@ -127,19 +136,23 @@ func readHead(in io.Reader, most Form, state func(r *canon.Reader, n uint64) (ch
 			err = decodePart(b, part.into)
 		}
 	}
+
 	if err == nil {
 		n, err = r.String()
 	}
+
 	if err != nil {
 		return nil, bad(err)
 	}
 	if err := s.Header.check(most); err != nil {
 		return nil, fmt.Errorf("%w: %w", daemon.ErrBadSnapshot, err)
 	}
+
 	sum, err := state(r, n)
 	if err == nil {
 		err = r.End()
 	}
+
 	if err != nil {
 		return nil, bad(err)
 	}
@@ -149,5 +162,6 @@ func readHead(in io.Reader, most Form, state func(r *canon.Reader, n uint64) (ch
 	if err := s.checkCheckpoint(); err != nil {
 		return nil, fmt.Errorf("%w: %w", daemon.ErrBadSnapshot, err)
 	}
+
 	return s, nil
 }

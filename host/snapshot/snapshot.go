@@ -66,10 +66,12 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+
 	n, err := w.Write(head)
 	if err != nil {
 		return int64(n), err
 	}
+
 	m, err := w.Write(s.State)
 	return int64(n + m), err
 }
@@ -80,10 +82,12 @@ func (s *Snapshot) Front(b []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	b = append(append(b, 0x83), header...)
 	if b, err = canon.Append(b, &s.Checkpoint); err != nil {
 		return nil, fmt.Errorf("encoding a snapshot's checkpoint: %w", err)
 	}
+
 	size := uint64(len(s.State))
 	if s.file != nil {
 		size = uint64(s.file.Size())
@@ -145,6 +149,7 @@ func (s *Snapshot) checkCheckpoint() error {
 		c.Head != h.Head.Hash(h.HeadPayload) || !bytes.Equal(c.State, sum[:]) {
 		return errors.New("the checkpoint is not of this snapshot")
 	}
+
 	return nil
 }
 
@@ -174,10 +179,12 @@ func (s *Snapshot) OpenIdentity(node *identity.KeyPair) (*identity.KeyPair, erro
 	if len(s.Header.Envelope) == 0 {
 		return nil, nil
 	}
+
 	env, err := identity.ParseEnvelope(s.Header.Envelope)
 	if err != nil {
 		return nil, fmt.Errorf("the snapshot's identity: %w", err)
 	}
+
 	key, err := env.Open(node, s.Header.Head.Bytes(), s.Header.Entity)
 	if err != nil {
 		return nil, fmt.Errorf("the snapshot's identity: %w", err)
