@@ -242,6 +242,7 @@ func Decode(b []byte) (Message, error) {
 	if len(b) == 0 || len(b) > MaxMessage {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrBadMessage, len(b), MaxMessage)
 	}
+
 	m, known := variants.New(b[0])
 	if !known {
 		return nil, fmt.Errorf("%w: unknown kind %d", ErrBadMessage, b[0])
@@ -252,6 +253,7 @@ func Decode(b []byte) (Message, error) {
 	if err := check(m); err != nil {
 		return nil, fmt.Errorf("%w: %T: %w", ErrBadMessage, m, err)
 	}
+
 	return m, nil
 }
 
@@ -261,10 +263,12 @@ func check(m Message) error {
 		if m.Entity.IsZero() || m.Epoch == 0 || len(m.Module) != 0 && len(m.Module) != 32 {
 			return fmt.Errorf("epoch %d, a digest of %d bytes", m.Epoch, len(m.Module))
 		}
+
 	case *Have:
 		if (m.Next == 0) != (len(m.Sum) == 0) || len(m.Sum) != 0 && len(m.Sum) != 32 {
 			return fmt.Errorf("%d records, a sum of %d bytes", m.Next, len(m.Sum))
 		}
+
 	case *State:
 		if len(m.Parts) > MaxHeld {
 			return fmt.Errorf("%d parts of a state", len(m.Parts))
@@ -275,24 +279,29 @@ func check(m Message) error {
 				return fmt.Errorf("a record of table %q, a key of %d bytes, a sum of %d", p.Table, len(p.Key), len(p.Sum))
 			}
 		}
+
 	case *File:
 		if len(m.Digest) != 32 || len(m.Bytes) > Chunk {
 			return fmt.Errorf("%d bytes of a file, a digest of %d", len(m.Bytes), len(m.Digest))
 		}
+
 	case *Compare:
 		if m.Entity.IsZero() || m.Epoch == 0 || len(m.Nonce) != NonceSize {
 			return fmt.Errorf("epoch %d, a nonce of %d bytes", m.Epoch, len(m.Nonce))
 		}
 		return checkEnd(m.Next, m.Sum)
+
 	case *Stands:
 		if len(m.At) != 0 && len(m.At) != 32 || len(m.Proof) > MaxProof || (m.Next == 0) != (m.Epoch == 0) {
 			return fmt.Errorf("epoch %d, a sum of %d bytes, a proof of %d", m.Epoch, len(m.At), len(m.Proof))
 		}
 		return checkEnd(m.Next, m.Sum)
+
 	case *Proof:
 		if len(m.Bytes) > MaxProof {
 			return fmt.Errorf("a proof of %d bytes", len(m.Bytes))
 		}
+
 	case *Facts:
 		if len(m.Bytes) > MaxFacts || len(m.Receipts) > MaxReceipts {
 			return fmt.Errorf("%d bytes of facts, %d receipts", len(m.Bytes), len(m.Receipts))
@@ -302,14 +311,17 @@ func check(m Message) error {
 				return fmt.Errorf("a receipt of %d bytes", len(b))
 			}
 		}
+
 	case *Need:
 		if len(m.Module) != 32 {
 			return fmt.Errorf("a digest of %d bytes", len(m.Module))
 		}
+
 	case *Earlier:
 		if len(m.Module) != 32 || len(m.Bytes) > Chunk {
 			return fmt.Errorf("%d bytes of a module, a digest of %d", len(m.Bytes), len(m.Module))
 		}
+
 	case *Refuse:
 		if len(m.Text) > 4096 {
 			return fmt.Errorf("a text of %d bytes", len(m.Text))

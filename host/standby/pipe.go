@@ -35,11 +35,13 @@ func (p *pipeEnd) Send(m Message) error {
 	if err != nil {
 		return err
 	}
+
 	select {
 	case <-p.done:
 		return ErrClosed
 	default:
 	}
+
 	select {
 	case p.out <- b:
 		return nil
