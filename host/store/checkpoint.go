@@ -55,6 +55,7 @@ func (s *Store) Checkpoint() (_ *Checkpoint, err error) {
 	if !s.checkpointing.TryLock() {
 		return nil, ErrCheckpointing
 	}
+
 	c := &Checkpoint{s: s, dir: s.fs.PathJoin(s.root(), checkpointName)}
 	defer func() {
 		if err != nil {
@@ -75,11 +76,13 @@ func (s *Store) Checkpoint() (_ *Checkpoint, err error) {
 	if err := s.modules.linkInto(modules); err != nil {
 		return nil, err
 	}
+
 	// What is in the log is put into tables first, which are linked and not copied, and
 	// are the same in the next checkpoint. Writers go on meanwhile.
 	if err := contained(s.flush); err != nil {
 		return nil, err
 	}
+
 	s.states.keepRemoved(states) // before the engine's files are chosen
 	defer s.states.keepRemoved("")
 	if err := contained(func() error { return s.db.Load().Checkpoint(s.fs.PathJoin(c.dir, "db")) }); err != nil {
@@ -91,6 +94,7 @@ func (s *Store) Checkpoint() (_ *Checkpoint, err error) {
 	if err := s.modules.linkInto(modules); err != nil {
 		return nil, err
 	}
+
 	return c, nil
 }
 
@@ -105,6 +109,7 @@ func (c *Checkpoint) Files() ([]CheckpointFile, error) {
 		if err != nil {
 			return nil, fmt.Errorf("listing a checkpoint: %w", classify(err))
 		}
+
 		for _, name := range names {
 			info, err := c.s.fs.Stat(c.s.fs.PathJoin(c.dir, folder, name))
 			if err != nil {
@@ -113,10 +118,12 @@ func (c *Checkpoint) Files() ([]CheckpointFile, error) {
 			out = append(out, CheckpointFile{folder + "/" + name, info.Size()})
 		}
 	}
+
 	entries, err := os.ReadDir(filepath.Join(c.dir, "modules"))
 	if err != nil {
 		return nil, fmt.Errorf("listing a checkpoint: %w", err)
 	}
+
 	for _, e := range entries {
 		info, err := e.Info()
 		if err != nil {
@@ -124,6 +131,7 @@ func (c *Checkpoint) Files() ([]CheckpointFile, error) {
 		}
 		out = append(out, CheckpointFile{"modules/" + e.Name(), info.Size()})
 	}
+
 	slices.SortFunc(out, func(a, b CheckpointFile) int { return strings.Compare(a.Path, b.Path) })
 	return out, nil
 }
@@ -167,6 +175,7 @@ func (st *states) linkInto(fs vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
+
 	for _, name := range names {
 		if strings.HasPrefix(name, tempPrefix) {
 			continue
@@ -175,6 +184,7 @@ func (st *states) linkInto(fs vfs.FS, dir string) error {
 			return err
 		}
 	}
+
 	return nil
 }
 
@@ -193,6 +203,7 @@ func (m *modules) linkInto(dir string) error {
 	if err != nil {
 		return err
 	}
+
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), tempPrefix) || !e.Type().IsRegular() {
 			continue
@@ -202,5 +213,6 @@ func (m *modules) linkInto(dir string) error {
 			return err
 		}
 	}
+
 	return nil
 }

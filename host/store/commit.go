@@ -105,6 +105,7 @@ func (b *Batch) apply(s *Store, to *pebble.Batch, files *staged) error {
 		if err != nil {
 			return err
 		}
+
 		switch o.kind {
 		case 's':
 			err = to.Set(o.key, o.value, nil)
@@ -113,6 +114,7 @@ func (b *Batch) apply(s *Store, to *pebble.Batch, files *staged) error {
 		default:
 			err = to.DeleteRange(o.key, o.value, nil)
 		}
+
 		if err != nil {
 			return err
 		}
@@ -201,6 +203,7 @@ func (g *gather) wait(waiting func() int) {
 	if g.skip--; want <= 1 || g.skip >= 0 {
 		return
 	}
+
 	const most = 10_000 // looks, where a clock stands still
 	began := time.Now()
 	for look := 0; waiting() < want; look++ {
@@ -211,6 +214,7 @@ func (g *gather) wait(waiting func() int) {
 		}
 		runtime.Gosched()
 	}
+
 	g.vain, g.skip = 0, 0
 }
 
@@ -226,12 +230,14 @@ func (q *queue) start(s *Store) {
 			if !ok {
 				return
 			}
+
 			began := time.Now()
 			for i := range items {
 				if items[i].begun != nil {
 					items[i].begun()
 				}
 			}
+
 			s.commit(items)
 			q.gather.answered, q.gather.took = 0, time.Since(began)
 			for i := range items {
@@ -239,6 +245,7 @@ func (q *queue) start(s *Store) {
 					q.gather.answered++
 				}
 			}
+
 			clear(items)
 			spare = items[:0]
 		}
@@ -251,13 +258,16 @@ func (q *queue) put(w waiting) bool {
 	for q.size > maxQueued && !q.closed {
 		q.changed.Wait()
 	}
+
 	if q.closed {
 		return false
 	}
+
 	q.items = append(q.items, w)
 	if w.batch != nil {
 		q.size += w.batch.Size()
 	}
+
 	switch {
 	case !w.later || q.size > maxLater:
 		q.due = true
@@ -265,6 +275,7 @@ func (q *queue) put(w waiting) bool {
 	case !q.due && q.timer == nil:
 		q.timer = time.AfterFunc(later, q.fallDue)
 	}
+
 	return true
 }
 
@@ -295,11 +306,13 @@ func (q *queue) take(spare []waiting) ([]waiting, bool) {
 		}
 		q.changed.Wait()
 	}
+
 	items := q.items
 	q.items, q.size, q.due = spare, 0, false
 	if q.timer != nil && q.timer.Stop() {
 		q.timer = nil
 	}
+
 	q.changed.Broadcast()
 	return items, true
 }
@@ -327,6 +340,7 @@ func (s *Store) commit(items []waiting) {
 			start = i + 1
 		}
 	}
+
 	s.finish(items[start:])
 }
 
@@ -337,6 +351,7 @@ func (s *Store) finish(items []waiting) {
 	var b *pebble.Batch
 	var files staged
 	err := s.why(nil)
+
 	if err != nil {
 		err = errors.Join(ErrRefused, err)
 	} else if len(items) > 0 {
@@ -349,23 +364,28 @@ func (s *Store) finish(items []waiting) {
 				}
 			}
 		}
+
 		if err == nil {
 			began := time.Now()
 			err = s.write(b)
 			s.meters.wrote(items, time.Since(began), err)
 		}
+
 		if err == nil && files.of != nil {
 			s.states.committed(s, &files)
 		}
 	}
+
 	for i := range items {
 		itemErr := err
 		if g := items[i].batch.Generation; g != 0 && g != generation {
 			itemErr = errStale
 		}
+
 		if itemErr != nil {
 			items[i].batch.discard()
 		}
+
 		items[i].done(itemErr)
 	}
 }
@@ -378,12 +398,14 @@ func (s *Store) write(b *pebble.Batch) error {
 	if err == nil {
 		err = b.Close()
 	}
+
 	if err != nil {
 		if s.why(nil) == nil { // else the engine has said why
 			s.giveUp(err)
 		}
 		return s.why(err)
 	}
+
 	s.space.measure()
 	return nil
 }

@@ -19,10 +19,12 @@ func (s *Store) openEngine() error {
 	if err := errors.Join(checkManifest(s.fs, s.dir), checkLogs(s.fs, s.dir)); err != nil {
 		return err
 	}
+
 	g := &guard{FS: s.fs, failed: s.noteFailure, leaving: make(chan struct{})}
 	if s.sync != pebble.NoSync {
 		g.dir = s.dir
 	}
+
 	cache := pebble.NewCache(16 << 20)
 	defer cache.Unref()
 	var db *pebble.DB
@@ -30,6 +32,7 @@ func (s *Store) openEngine() error {
 	if err != nil {
 		return err
 	}
+
 	fresh := name == ""
 	gaveUp := make(chan error, 1)
 	giveUp := func(err error) {
@@ -39,12 +42,14 @@ func (s *Store) openEngine() error {
 		default: // nobody waits for it, or it is not the first
 		}
 	}
+
 	err = containedUnless(gaveUp, func() (err error) {
 		o := &pebble.Options{
 			FS: unlocked{g}, Cache: cache, MemTableSize: 32 << 20, L0CompactionThreshold: 8, LBaseMaxBytes: 256 << 20, Logger: quiet{s.logger, giveUp},
 			FormatMajorVersion: pebble.FormatNewest, EventListener: s.listener(g),
 			DisableWAL: s.sync == pebble.NoSync, // what is in memory alone is not to be found again
 		}
+
 		o.Experimental.ValueSeparationPolicy = largeApart
 		db, err = pebble.Open(s.dir, o)
 		if err == nil && fresh {
@@ -52,16 +57,19 @@ func (s *Store) openEngine() error {
 		}
 		return err
 	})
+
 	if err == nil {
 		if err = s.states.open(s, g, db); err != nil {
 			g.leave()
 			err = errors.Join(err, contained(db.Close))
 		}
 	}
+
 	if err != nil {
 		g.close()
 		return err
 	}
+
 	s.db.Store(db)
 	return nil
 }
@@ -141,8 +149,10 @@ func containedUnless(gaveUp <-chan error, fn func() error) error {
 			}
 			done <- err
 		}()
+
 		err = fn()
 	}()
+
 	select {
 	case err := <-done:
 		return err

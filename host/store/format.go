@@ -31,6 +31,7 @@ func prepare(dir string) (version int, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, fmt.Errorf("making the data directory: %w", classify(err))
 	}
+
 	path := filepath.Join(dir, "format")
 	got, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -39,11 +40,13 @@ func prepare(dir string) (version int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("opening the data directory: %w", err)
 	}
+
 	for version = oldestVersion; version <= formatVersion; version++ {
 		if string(got) == string(formatText(version)) {
 			return version, nil
 		}
 	}
+
 	if _, err := fmt.Sscanf(string(got), "wasmhost-data %d\n", &version); err == nil && version > formatVersion {
 		return 0, fmt.Errorf("%w: %s is of version %d, which a newer wasmhost wrote; this program reads versions %d to %d: upgrade it", ErrFormat, dir, version, oldestVersion, formatVersion)
 	}

@@ -51,6 +51,7 @@ func (g *guard) slow() {
 	if closed {
 		runtime.Goexit()
 	}
+
 	t := time.NewTimer(10 * time.Second)
 	defer t.Stop()
 	select {
@@ -65,6 +66,7 @@ func (g *guard) change(sync bool, op func() error) error {
 	if g.closed {
 		return errFenced
 	}
+
 	err := op()
 	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrExist) {
 		g.failed(err, sync)
@@ -81,6 +83,7 @@ func (g *guard) file(open func() (vfs.File, error)) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	return &guardedFile{f, g}, nil
 }
 
@@ -91,6 +94,7 @@ func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 			return nil, err
 		}
 	}
+
 	f, err := g.file(func() (vfs.File, error) { return g.FS.Create(name, c) })
 	if base := g.FS.PathBase(name); err == nil && g.FS.PathDir(name) == g.dir && strings.HasPrefix(base, "MANIFEST-") { // a checkpoint's has the same name
 		g.synced.Store(base, int64(0))

@@ -33,12 +33,14 @@ func checkLogs(fs vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
+
 	for _, name := range names {
 		base, ok := strings.CutSuffix(name, ".log")
 		number, err := strconv.ParseUint(base, 10, 32)
 		if !ok || err != nil {
 			continue
 		}
+
 		b, err := readWhole(fs, fs.PathJoin(dir, name))
 		if err != nil {
 			return err
@@ -48,6 +50,7 @@ func checkLogs(fs vfs.FS, dir string) error {
 				"to go on without it, cut the file off there", ErrCorrupt, fs.PathJoin(dir, name), at, synced)
 		}
 	}
+
 	return nil
 }
 
@@ -76,12 +79,15 @@ func damage(b []byte, number uint32) (at, synced uint64) {
 			pos += left
 			continue
 		}
+
 		end, _, ok := chunkAt(b, pos, number)
 		if !ok {
 			break
 		}
+
 		pos = end
 	}
+
 	at = uint64(pos)
 	first, said, grew := 0, uint64(0), 0
 	for next := pos + 1; next+logHeader <= len(b); next++ {
@@ -90,6 +96,7 @@ func damage(b []byte, number uint32) (at, synced uint64) {
 		if !ok || s > uint64(next) {
 			continue
 		}
+
 		synced = max(synced, s)
 		switch {
 		case first == 0:
@@ -99,6 +106,7 @@ func damage(b []byte, number uint32) (at, synced uint64) {
 			grew++
 		}
 	}
+
 	if grew >= 2 {
 		synced = max(synced, uint64(first))
 	}
@@ -111,10 +119,12 @@ func chunkAt(b []byte, pos int, number uint32) (end int, synced uint64, ok bool)
 	if pos+logHeader > len(b) {
 		return 0, 0, false
 	}
+
 	h := b[pos : pos+logHeader]
 	if h[6] < logFirst || h[6] > logLast || binary.LittleEndian.Uint32(h[7:]) != number {
 		return 0, 0, false
 	}
+
 	end = pos + logHeader + int(binary.LittleEndian.Uint16(h[4:]))
 	if end > len(b) || (end-1)/logBlock != pos/logBlock || binary.LittleEndian.Uint32(h) != logSum(b[pos+6:end]) {
 		return 0, 0, false

@@ -42,6 +42,7 @@ func currentManifest(fs vfs.FS, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+
 	best, at := "", int64(-1)
 	for _, name := range names {
 		rest, ok := strings.CutPrefix(name, "marker.manifest.")
@@ -50,6 +51,7 @@ func currentManifest(fs vfs.FS, dir string) (string, error) {
 			best, at = manifest, n
 		}
 	}
+
 	return best, nil
 }
 
@@ -62,21 +64,26 @@ func (g *guard) sumManifest(dir string) error {
 	if err != nil || name == "" {
 		return err
 	}
+
 	st, err := g.FS.Stat(g.FS.PathJoin(dir, name))
 	if err != nil {
 		return err
 	}
+
 	size := st.Size()
 	if durable, ok := g.synced.Load(name); ok {
 		size = durable.(int64)
 	}
+
 	if name == g.last.name && size == int64(g.last.size) {
 		return nil
 	}
+
 	b, err := readWhole(g.FS, g.FS.PathJoin(dir, name))
 	if err != nil {
 		return err
 	}
+
 	b = b[:min(size, int64(len(b)))]
 	now := sum{name, len(b), sha256.Sum256(b)}
 	temp := g.FS.PathJoin(dir, sumName+".new")
@@ -84,16 +91,20 @@ func (g *guard) sumManifest(dir string) error {
 	if err != nil {
 		return err
 	}
+
 	_, err = f.Write([]byte(now.text()))
 	if err == nil {
 		err = f.Sync()
 	}
+
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = g.Rename(temp, g.FS.PathJoin(dir, sumName))
 	}
+
 	if err != nil {
 		return err
 	}
+
 	d, err := g.OpenDir(dir)
 	if err != nil {
 		return err
@@ -101,6 +112,7 @@ func (g *guard) sumManifest(dir string) error {
 	if err := errors.Join(d.Sync(), d.Close()); err != nil {
 		return err
 	}
+
 	g.last = now
 	return nil
 }
@@ -113,6 +125,7 @@ func (g *guard) beforeRemoval(path string) error {
 	if g.dir == "" || g.FS.PathDir(path) != g.dir || !summed(name) {
 		return nil
 	}
+
 	err := g.sumManifest(g.dir)
 	if err != nil && isFull(err) && !strings.HasPrefix(name, "MANIFEST-") {
 		return nil
@@ -129,6 +142,7 @@ func checkManifest(fs vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
+
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
 	}
@@ -139,6 +153,7 @@ func checkManifest(fs vfs.FS, dir string) error {
 	if s.size, err = strconv.Atoi(size); err != nil || !strings.HasPrefix(name, "MANIFEST-") || strings.ContainsAny(name, "/\\") {
 		return bad("%s says %.100q", fs.PathJoin(dir, sumName), text)
 	}
+
 	path := fs.PathJoin(dir, s.name)
 	b, err := readWhole(fs, path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -153,6 +168,7 @@ func checkManifest(fs vfs.FS, dir string) error {
 	if s.hash = sha256.Sum256(b[:s.size]); s.text() != string(text) {
 		return bad("the first %d bytes of %s are not what they were, or %s is not", s.size, path, sumName)
 	}
+
 	return nil
 }
 

@@ -35,12 +35,14 @@ func (m *meters) wrote(items []waiting, took time.Duration, err error) {
 		m.failed.Add(1)
 		return
 	}
+
 	m.syncs.Add(1)
 	m.batches.Add(uint64(len(items)))
 	n := 0
 	for i := range items {
 		n += items[i].batch.size
 	}
+
 	m.bytes.Add(uint64(n))
 }
 
@@ -59,6 +61,7 @@ func (s *Store) Metrics() Metrics {
 		out.Disk, out.Compacts = m.DiskSpaceUsage(), m.Compact.Count
 		return nil
 	})
+
 	if err != nil {
 		out.Disk, out.Compacts = 0, 0
 	}

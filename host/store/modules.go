@@ -32,10 +32,12 @@ func (m *modules) prepare() error {
 	if err := os.MkdirAll(m.dir, 0o700); err != nil {
 		return fmt.Errorf("making the module directory: %w", classify(err))
 	}
+
 	entries, err := os.ReadDir(m.dir)
 	if err != nil {
 		return fmt.Errorf("reading the module directory: %w", err)
 	}
+
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), tempPrefix) { // a write that a crash cut short
 			if err := os.Remove(filepath.Join(m.dir, e.Name())); err != nil {
@@ -43,6 +45,7 @@ func (m *modules) prepare() error {
 			}
 		}
 	}
+
 	return nil
 }
 
@@ -56,6 +59,7 @@ func (s *Store) PutModule(d Digest, data []byte) error {
 	if sha256.Sum256(data) != d {
 		return fmt.Errorf("%w: the module's bytes do not have the digest %x", ErrCorrupt, d)
 	}
+
 	m := &s.modules
 	if m.memory != nil {
 		m.mu.Lock()
@@ -63,12 +67,14 @@ func (s *Store) PutModule(d Digest, data []byte) error {
 		m.memory[d] = append([]byte(nil), data...)
 		return nil
 	}
+
 	if _, err := os.Stat(m.path(d)); err == nil {
 		return nil
 	}
 	if err := m.room(len(data)); err != nil {
 		return fmt.Errorf("module %x: %w", d, err)
 	}
+
 	return writeFile(m.path(d), data)
 }
 
@@ -84,6 +90,7 @@ func (s *Store) Module(d Digest) ([]byte, error) {
 		}
 		return nil, fmt.Errorf("module %x: %w", d, ErrNotFound)
 	}
+
 	data, err := os.ReadFile(m.path(d))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("module %x: %w", d, ErrNotFound)
@@ -94,6 +101,7 @@ func (s *Store) Module(d Digest) ([]byte, error) {
 	if sha256.Sum256(data) != d {
 		return nil, fmt.Errorf("module %x: %w: the file does not have this digest", d, ErrCorrupt)
 	}
+
 	return data, nil
 }
 
@@ -105,10 +113,12 @@ func (s *Store) Modules() ([]Digest, error) {
 		defer m.mu.Unlock()
 		return slices.Collect(maps.Keys(m.memory)), nil
 	}
+
 	entries, err := os.ReadDir(m.dir)
 	if err != nil {
 		return nil, fmt.Errorf("reading the module directory: %w", err)
 	}
+
 	var out []Digest
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), ".wasm")
@@ -116,6 +126,7 @@ func (s *Store) Modules() ([]Digest, error) {
 			out = append(out, Digest(b))
 		}
 	}
+
 	return out, nil
 }
 
@@ -128,6 +139,7 @@ func (s *Store) DeleteModule(d Digest) error {
 		delete(m.memory, d)
 		return nil
 	}
+
 	if err := os.Remove(m.path(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("module %x: %w", d, err)
 	}
@@ -141,17 +153,21 @@ func writeFile(path string, data []byte) (err error) {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, classify(err))
 	}
+
 	_, err = f.Write(data)
 	if err == nil {
 		err = f.Sync()
 	}
+
 	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
+
 	if err != nil {
 		return errors.Join(fmt.Errorf("writing %s: %w", path, classify(err)), os.Remove(f.Name()))
 	}
+
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
@@ -159,5 +175,6 @@ func writeFile(path string, data []byte) (err error) {
 	if err := errors.Join(d.Sync(), d.Close()); err != nil {
 		return fmt.Errorf("writing %s: %w", path, classify(err))
 	}
+
 	return nil
 }

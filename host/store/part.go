@@ -53,6 +53,7 @@ func (b *Batch) Parts(id ID) []Part {
 		if !partial(t) || !bytes.HasPrefix(o.key[1:], id[:]) {
 			continue
 		}
+
 		p := Part{Table: byte(t), Kind: o.kind, Key: o.key[1+len(id):], Value: o.value}
 		if o.kind == 'r' {
 			p.Value = nil
@@ -60,8 +61,10 @@ func (b *Batch) Parts(id ID) []Part {
 				p.Value = rest
 			}
 		}
+
 		out = append(out, p)
 	}
+
 	return out
 }
 
@@ -78,6 +81,7 @@ func (b *Batch) AddPartFile(id ID, p Part, f *StateFile) error {
 	if t := Table(p.Table); !partial(t) || len(p.Key) > 16 || p.Kind == 's' && t == history && len(p.Key) != 8 {
 		return fmt.Errorf("%w: table %q, key %x", ErrBadPart, p.Table, p.Key)
 	}
+
 	k := append(key(Table(p.Table), id[:]), p.Key...)
 	switch p.Kind {
 	case 's':
@@ -90,9 +94,11 @@ func (b *Batch) AddPartFile(id ID, p Part, f *StateFile) error {
 			to = append(key(Table(p.Table), id[:]), p.Value...)
 		}
 		b.add(op{kind: 'r', key: k, value: to})
+
 	default:
 		return fmt.Errorf("%w: kind %q", ErrBadPart, p.Kind)
 	}
+
 	return nil
 }
 

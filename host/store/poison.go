@@ -39,6 +39,7 @@ func (s *Store) Err() error {
 	if poison != nil {
 		return poison
 	}
+
 	return s.space.room(0)
 }
 
@@ -93,6 +94,7 @@ func (s *Store) poisonWith(cause error, final bool) {
 		close(s.failed)
 		return
 	}
+
 	s.poison = fmt.Errorf("%w: %w", ErrNoSpace, cause)
 }
 
@@ -107,6 +109,7 @@ func (s *Store) reopen() {
 	if s.why(nil) == nil || s.isFinal() || s.space.room(1) != nil {
 		return
 	}
+
 	s.guard.close()
 	err := s.openEngine()
 	switch {
@@ -120,11 +123,13 @@ func (s *Store) reopen() {
 		s.poisonWith(fmt.Errorf("reopening the data directory after it was full: %w", err), true)
 		return
 	}
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.final {
 		return
 	}
+
 	s.poison = nil
 	s.generation++
 	s.logger.Info("the disk has room again", "generation", s.generation)

@@ -20,15 +20,18 @@ func (s *Store) HistoryIsLarge(id ID, index uint64) (bool, error) {
 	if s.sync == pebble.NoSync {
 		return false, nil
 	}
+
 	it, err := s.db.Load().NewIter(&pebble.IterOptions{LowerBound: historyKey(id, 0), UpperBound: historyKey(id, index)})
 	if err != nil {
 		return false, fmt.Errorf("reading: %w", classify(err))
 	}
+
 	size := 0
 	for valid := it.First(); valid && size < reclaimFrom; valid = it.Next() {
 		v := it.LazyValue()
 		size += v.Len()
 	}
+
 	if err := errors.Join(it.Error(), it.Close()); err != nil {
 		return false, fmt.Errorf("reading: %w", classify(err))
 	}
@@ -42,15 +45,18 @@ func (s *Store) Reclaim(ctx context.Context, id ID, index uint64) error {
 	if s.sync == pebble.NoSync || index == 0 {
 		return nil
 	}
+
 	s.reclaiming.Lock() // one at a time: it is work for the disk
 	defer s.reclaiming.Unlock()
 	if err := errors.Join(ctx.Err(), s.why(nil)); err != nil {
 		return err
 	}
+
 	err := contained(func() error { return s.db.Load().Compact(ctx, historyKey(id, 0), historyKey(id, index), false) })
 	if err != nil {
 		return fmt.Errorf("giving back disk space: %w", classify(err))
 	}
+
 	s.space.measure()
 	return nil
 }

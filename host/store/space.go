@@ -31,15 +31,18 @@ func (s *space) init(fs vfs.FS, o Options) {
 	if o.Ephemeral || o.Reserve < 0 {
 		return
 	}
+
 	s.fs, s.dir, s.reserve = fs, o.Dir, uint64(o.Reserve)
 	u, err := fs.GetDiskUsage(o.Dir)
 	if err != nil { // a disk that cannot say how full it is
 		s.fs = nil
 		return
 	}
+
 	if s.reserve == 0 {
 		s.reserve = min(64<<20, u.TotalBytes/4)
 	}
+
 	s.look()
 }
 
@@ -74,6 +77,7 @@ func (s *space) room(more int) error {
 	} else if s.low.Load() {
 		s.measure()
 	}
+
 	if s.low.Load() || s.free.Load() < s.reserve+uint64(more) {
 		return fmt.Errorf("%w: %d MiB are free, %d MiB stay so for the host itself", ErrNoSpace, s.free.Load()>>20, s.reserve>>20)
 	}

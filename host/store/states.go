@@ -66,6 +66,7 @@ func (s *Store) NewState(id ID) (*StateFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("a file for a state of %x: %w", id[:8], classify(err))
 	}
+
 	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: stateChunk, NoSyncOnClose: true})
 	return &StateFile{s: s, fs: g, id: id, temp: temp, file: f, hash: sha256.New()}, nil
 }
@@ -80,6 +81,7 @@ func (f *StateFile) Write(b []byte) (int, error) {
 				return done, err
 			}
 		}
+
 		f.room = append(f.room[:0], part...)
 		n, err := f.file.Write(f.room)
 		f.hash.Write(part[:n])
@@ -88,6 +90,7 @@ func (f *StateFile) Write(b []byte) (int, error) {
 			return done, fmt.Errorf("writing a state: %w", classify(err))
 		}
 	}
+
 	return done, nil
 }
 
@@ -103,17 +106,21 @@ func (f *StateFile) Finish() error {
 	if f.temp == "" {
 		return nil
 	}
+
 	path := f.s.states.path(f.s.fs, f.id, f.Digest())
 	err := errors.Join(f.file.Sync(), f.close())
 	if err == nil {
 		err = f.fs.Rename(f.temp, path)
 	}
+
 	if err == nil {
 		err = syncDir(f.fs, f.s.states.dir)
 	}
+
 	if err != nil {
 		return fmt.Errorf("writing a state: %w", classify(err))
 	}
+
 	f.temp = ""
 	return nil
 }
@@ -164,6 +171,7 @@ func (s *Store) OpenState(id ID, d Digest) (io.ReadCloser, int64, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("opening a state: %w", classify(err))
 	}
+
 	info, err := f.Stat()
 	if err != nil {
 		return nil, 0, errors.Join(fmt.Errorf("opening a state: %w", classify(err)), f.Close())
@@ -192,10 +200,12 @@ func (st *states) open(s *Store, g *guard, db *pebble.DB) error {
 	if err != nil {
 		return err
 	}
+
 	names, err := g.List(st.dir)
 	if err != nil {
 		return err
 	}
+
 	for _, name := range names {
 		if !known[name] {
 			if err := g.Remove(g.PathJoin(st.dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -203,6 +213,7 @@ func (st *states) open(s *Store, g *guard, db *pebble.DB) error {
 			}
 		}
 	}
+
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.of, s.guard = of, g
@@ -222,6 +233,7 @@ func (st *states) stage(s *Store, to *pebble.Batch, o *op, all *staged) error {
 	if o.file == nil && !replaces {
 		return nil
 	}
+
 	id := ID(o.key[1:33])
 	has, ok := all.of[id]
 	if !ok {
@@ -229,12 +241,14 @@ func (st *states) stage(s *Store, to *pebble.Batch, o *op, all *staged) error {
 		has = slices.Clone(st.of[id])
 		st.mu.Unlock()
 	}
+
 	if o.file == nil && len(has) == 0 {
 		return nil
 	}
 	if all.of == nil {
 		all.of = make(map[ID][]Digest)
 	}
+
 	var digest Digest
 	if o.file != nil {
 		if err := o.file.Finish(); err != nil {
@@ -242,6 +256,7 @@ func (st *states) stage(s *Store, to *pebble.Batch, o *op, all *staged) error {
 		}
 		digest = o.file.Digest()
 	}
+
 	if replaces {
 		for _, d := range has {
 			if o.file != nil && d == digest {
@@ -254,16 +269,19 @@ func (st *states) stage(s *Store, to *pebble.Batch, o *op, all *staged) error {
 		}
 		has = nil
 	}
+
 	if o.file != nil {
 		if err := to.Set(key(apart, append(id[:], digest[:]...)), nil, nil); err != nil {
 			return err
 		}
+
 		path := st.path(s.fs, id, digest)
 		all.dead = slices.DeleteFunc(all.dead, func(p string) bool { return p == path })
 		if !slices.Contains(has, digest) {
 			has = append(has, digest)
 		}
 	}
+
 	all.of[id] = has
 	return nil
 }
@@ -277,6 +295,7 @@ func (st *states) committed(s *Store, all *staged) {
 			delete(st.of, id)
 		}
 	}
+
 	keep := st.keep
 	st.mu.Unlock()
 	for _, path := range all.dead {

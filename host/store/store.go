@@ -78,10 +78,12 @@ func Open(o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+
 	s := &Store{sync: pebble.Sync, modules: modules{dir: filepath.Join(o.Dir, "modules")}, logger: o.Logger,
 		failed: make(chan struct{}), generation: 1}
 	fs, version := o.FS, formatVersion
 	var err error
+
 	if o.Ephemeral {
 		fs, s.sync, s.modules = vfs.NewMem(), pebble.NoSync, modules{memory: make(map[Digest][]byte)}
 		o.Dir = "ephemeral"
@@ -89,6 +91,7 @@ func Open(o Options) (*Store, error) {
 		if fs == nil {
 			fs = vfs.Default
 		}
+
 		if version, err = prepare(o.Dir); err != nil {
 			return nil, err
 		}
@@ -96,6 +99,7 @@ func Open(o Options) (*Store, error) {
 			return nil, err
 		}
 	}
+
 	s.fs, s.dir = fs, filepath.Join(o.Dir, "db")
 	s.states.dir = fs.PathJoin(o.Dir, "states")
 	s.space.init(fs, o)
@@ -103,6 +107,7 @@ func Open(o Options) (*Store, error) {
 	if err := errors.Join(makeDurable(fs, s.dir), makeDurable(fs, s.states.dir)); err != nil {
 		return nil, fmt.Errorf("opening the data directory: %w", classify(err))
 	}
+
 	lock, err := pebble.LockDirectory(s.dir, fs)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrLocked, o.Dir, err)
@@ -112,9 +117,11 @@ func Open(o Options) (*Store, error) {
 			return nil, errors.Join(err, lock.Close())
 		}
 	}
+
 	if err := s.openEngine(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the data directory %s: %w", o.Dir, s.why(err)), lock.Close())
 	}
+
 	s.lock = lock
 	s.queue.start(s)
 	if err := s.upgrade(o.Dir, version); err != nil {
@@ -134,6 +141,7 @@ func makeDurable(fs vfs.FS, dir string) error {
 		if parent == dir {
 			return nil
 		}
+
 		dir = parent
 		d, err := fs.OpenDir(dir)
 		if errors.Is(err, os.ErrPermission) {
@@ -163,10 +171,12 @@ func (s *Store) Close() error {
 	if !s.queue.stop() {
 		return ErrClosed
 	}
+
 	s.gate.Lock()
 	s.shut = true
 	s.gate.Unlock()
 	err := s.why(nil)
+
 	if err == nil {
 		err = contained(s.flush) // a log that holds nothing cannot be damaged
 		s.guard.leave()
@@ -175,6 +185,7 @@ func (s *Store) Close() error {
 		s.guard.close()
 		err = nil
 	}
+
 	if err := errors.Join(err, s.lock.Close()); err != nil {
 		return fmt.Errorf("closing the data directory: %w", classify(err))
 	}

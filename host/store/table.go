@@ -75,10 +75,12 @@ func (s *Store) Get(t Table, k []byte) ([]byte, error) {
 	if s.shut {
 		return nil, ErrClosed
 	}
+
 	v, closer, err := s.db.Load().Get(key(t, k))
 	if err != nil {
 		return nil, fmt.Errorf("reading %c %x: %w", t, k, classify(err))
 	}
+
 	out := append([]byte(nil), v...)
 	if err := closer.Close(); err != nil {
 		return nil, fmt.Errorf("reading %c %x: %w", t, k, classify(err))
@@ -127,15 +129,18 @@ func (s *Store) ReadHistory(id ID, from, to uint64, fn func(index uint64, rec []
 		if from == 0 && next == 0 {
 			next = index
 		}
+
 		if index != next {
 			return fmt.Errorf("%w: history of %x has record %d where %d should be", ErrCorrupt, id[:8], index, next)
 		}
+
 		next++
 		return fn(index, v)
 	})
 	if err == nil && next < to && to != ^uint64(0) {
 		return fmt.Errorf("%w: history of %x ends before record %d", ErrCorrupt, id[:8], next)
 	}
+
 	return err
 }
 
@@ -169,15 +174,18 @@ func scanIn(db *pebble.DB, from, to []byte, backward bool, fn func(k, v []byte) 
 	if err != nil {
 		return fmt.Errorf("reading: %w", classify(err))
 	}
+
 	defer func() {
 		if closeErr := it.Close(); err == nil && closeErr != nil {
 			err = fmt.Errorf("reading: %w", classify(closeErr))
 		}
 	}()
+
 	step, ok := it.Next, it.First
 	if backward {
 		step, ok = it.Prev, it.Last
 	}
+
 	for valid := ok(); valid; valid = step() {
 		v, err := it.ValueAndErr()
 		if err != nil {
@@ -190,6 +198,7 @@ func scanIn(db *pebble.DB, from, to []byte, backward bool, fn func(k, v []byte) 
 			return err
 		}
 	}
+
 	if err := it.Error(); err != nil {
 		return fmt.Errorf("reading: %w", classify(err))
 	}
