@@ -33,6 +33,7 @@ func (m *member) pump(ctx context.Context) {
 			tries.Reset()
 			continue
 		}
+
 		var moved *daemon.MovedError
 		if errors.As(err, &moved) {
 			return // the migration takes it off the feed
@@ -42,6 +43,7 @@ func (m *member) pump(ctx context.Context) {
 			m.in.of.leave(m)
 			return
 		}
+
 		m.in.mu.Lock()
 		m.err = err
 		m.in.mu.Unlock()
@@ -68,17 +70,20 @@ func (m *member) next() (step func(context.Context) error, wait <-chan struct{})
 	if a := m.renewed; a != nil {
 		return func(ctx context.Context) error { return m.renew(ctx, a) }, nil
 	}
+
 	want := m.cursor + 1
 	start := in.next
 	if len(in.ring) > 0 {
 		start = in.ring[0].first
 	}
+
 	if m.state != memberLive || in.next == 0 || want >= in.next {
 		return nil, in.changed
 	}
 	if want < start {
 		return func(ctx context.Context) error { return m.fetch(ctx, want-1, start-1) }, nil
 	}
+
 	lo, hi := 0, len(in.ring)
 	for lo < hi {
 		if mid := (lo + hi) / 2; in.ring[mid].last < want {
@@ -107,14 +112,17 @@ func (m *member) deliver(ctx context.Context, e ringEntry) error {
 	if cursor == 0 && err != nil {
 		return err
 	}
+
 	in.mu.Lock()
 	if err == nil && m.state == memberLive {
 		m.err = nil
 	}
+
 	m.cursor = cursor
 	if m.isDurable() || m.settled > cursor {
 		m.settled, m.durable = cursor, durable
 	}
+
 	room, conn := in.consumed(), in.conn
 	in.mu.Unlock()
 	if room > 0 && conn != nil {
@@ -150,6 +158,7 @@ func (m *member) fetch(ctx context.Context, after, until uint64) error {
 	if err != nil {
 		return err
 	}
+
 	defer conn.Abort()
 	if err := errors.Join(conn.Send(&channel.Fetch{Version: channel.Version, Channel: in.key.name, Entity: m.entity, After: after, Until: until}), conn.Flush()); err != nil {
 		return err
@@ -160,6 +169,7 @@ func (m *member) fetch(ctx context.Context, after, until uint64) error {
 		if err != nil {
 			return err
 		}
+
 		e := ringEntry{}
 		switch msg := msg.(type) {
 		case *channel.Events:
@@ -168,6 +178,7 @@ func (m *member) fetch(ctx context.Context, after, until uint64) error {
 				return errors.Join(channel.ErrBadMessage, err)
 			}
 			e = ringEntry{msg.First, msg.First + uint64(n) - 1, msg.Bytes}
+
 		case *channel.Gap:
 			e = ringEntry{msg.From, msg.To, nil}
 		case *channel.Released:
@@ -178,6 +189,7 @@ func (m *member) fetch(ctx context.Context, after, until uint64) error {
 				return fmt.Errorf("%w: nothing came of events %d to %d", channel.ErrOther, after+1, until)
 			}
 			return nil
+
 		case *channel.Refused:
 			return &channel.Refusal{Code: msg.Code, Text: msg.Text}
 		default:

@@ -28,6 +28,7 @@ func (in *subscription) consumed() (room int) {
 	for _, m := range in.members {
 		fastest = max(fastest, m.cursor)
 	}
+
 	n := 0
 	for n < len(in.ring)-1 && in.bytes > ringBytes/2 && in.ring[n].last <= fastest {
 		in.bytes -= len(in.ring[n].events)
@@ -39,6 +40,7 @@ func (in *subscription) consumed() (room int) {
 		clear(in.ring[:n])
 		in.ring = in.ring[n:]
 	}
+
 	if in.owed >= grantBytes {
 		room, in.owed = in.owed, 0
 	}

@@ -29,6 +29,7 @@ func (in *subscription) run(ctx context.Context) {
 			tries.Reset()
 			moves = 0
 		}
+
 		in.disconnected(err)
 		if in.over() {
 			return
@@ -80,12 +81,14 @@ func (in *subscription) once(ctx context.Context) (good bool, err error) {
 	for _, m := range members {
 		go in.say(conn, m)
 	}
+
 	go in.tick(ctx, conn)
 	for {
 		msg, err := conn.Recv()
 		if err != nil {
 			return good, err
 		}
+
 		accepted, err := in.take(msg)
 		good = good || accepted
 		if err != nil {
@@ -100,9 +103,11 @@ func (in *subscription) disconnected(err error) {
 	if !errors.As(err, &refused) && !errors.Is(err, mesh.ErrUnknownNode) && !errors.Is(err, mesh.ErrUnreachable) && !errors.Is(err, daemon.ErrShuttingDown) {
 		err = fmt.Errorf("%w: %w", mesh.ErrUnreachable, err)
 	}
+
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.conn = nil
+
 	for _, m := range in.members {
 		m.state, m.err = memberConnecting, err
 		if refused != nil {
@@ -128,10 +133,12 @@ func (in *subscription) take(msg channel.Message) (accepted bool, err error) {
 			return false, why
 		}
 		in.refuse(msg.Entity, why)
+
 	case *channel.Released:
 		if m := in.members[msg.Entity]; m != nil && m.leaving {
 			m.reply(memberAnswer{})
 		}
+
 	case *channel.Events:
 		n, _, err := channel.Count(msg.Bytes)
 		if err != nil || n == 0 {
@@ -139,6 +146,7 @@ func (in *subscription) take(msg channel.Message) (accepted bool, err error) {
 		}
 		in.head = max(in.head, msg.Head)
 		in.push(ringEntry{msg.First, msg.First + uint64(n) - 1, msg.Bytes})
+
 	case *channel.Gap:
 		in.push(ringEntry{msg.From, msg.To, nil})
 	case *channel.Moved:
@@ -161,6 +169,7 @@ func (in *subscription) accept(a *channel.Accepted) {
 	if in.next == 0 {
 		in.next = a.Next
 	}
+
 	in.head = max(in.head, a.After)
 	m.expires = time.Time{}
 	if a.Expires != 0 {
@@ -191,6 +200,7 @@ func (in *subscription) refuse(id identity.EntityID, why *channel.Refusal) {
 		m.reply(memberAnswer{err: why}) // of another token; the earlier one holds
 		return
 	}
+
 	m.state, m.err = memberRefused, why
 	m.pause = min(max(2*m.pause, refusedFirst), refusedMost)
 	m.retry = time.Now().Add(m.pause)
@@ -212,12 +222,14 @@ func (in *subscription) tick(ctx context.Context, conn channel.Conn) {
 				return
 			}
 			continue
+
 		case <-ticker.C:
 		}
 
 		var again []*member
 		report := &channel.Cursors{}
 		in.mu.Lock()
+
 		for _, m := range in.members {
 			if m.state == memberRefused && !m.leaving && time.Now().After(m.retry) {
 				again = append(again, m)

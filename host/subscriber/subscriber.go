@@ -109,6 +109,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, id identity.EntityID, publis
 	if err != nil {
 		return err
 	}
+
 	defer end()
 	if len(token) > 0 {
 		if _, err := identity.ParseTokenChain(token); err != nil {
@@ -120,6 +121,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, id identity.EntityID, publis
 	if old != nil {
 		b.Source, b.Cursor = old.Source, old.Cursor
 	}
+
 	m, accepted, err := s.join(ctx, id, b)
 	if err != nil {
 		return err
@@ -129,6 +131,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, id identity.EntityID, publis
 	if fresh {
 		b.Cursor = accepted.After
 	}
+
 	b.Source = accepted.Source
 	if err := s.ledgers.Bind(ctx, id, b, !fresh); err != nil {
 		if fresh {
@@ -149,6 +152,7 @@ func (s *Subscriber) Unsubscribe(ctx context.Context, id identity.EntityID, publ
 	if err != nil {
 		return err
 	}
+
 	defer end()
 	if b == nil {
 		return nil
@@ -167,6 +171,7 @@ func (s *Subscriber) Of(id identity.EntityID) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	out := make([]Info, 0, len(list))
 	for _, b := range list {
 		one := Info{Publisher: b.Publisher, Channel: b.Channel, Token: bytes.Clone(b.Token), Cursor: b.Cursor, Head: b.Cursor, State: memberConnecting.String()}
@@ -183,6 +188,7 @@ func (s *Subscriber) describe(id identity.EntityID, one *Info) {
 	if in == nil {
 		return
 	}
+
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	m := in.members[id]
@@ -245,6 +251,7 @@ func (s *Subscriber) members(id identity.EntityID, do func(*member)) []*member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []*member
+
 	for _, in := range s.subscriptions {
 		in.mu.Lock()
 		if m := in.members[id]; m != nil {

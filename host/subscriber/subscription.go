@@ -103,6 +103,7 @@ func (s *Subscriber) enlist(id identity.EntityID, b channel.Binding) (m *member,
 	defer s.mu.Unlock()
 	key := subscriptionKey{b.Publisher, b.Channel}
 	in := s.subscriptions[key]
+
 	if in == nil {
 		in = &subscription{of: s, key: key, at: b.Publisher, members: make(map[identity.EntityID]*member),
 			kick: make(chan struct{}, 1), changed: make(chan struct{})}
@@ -117,6 +118,7 @@ func (s *Subscriber) enlist(id identity.EntityID, b channel.Binding) (m *member,
 	if m = in.members[id]; m != nil && !m.lingers {
 		return m, false, nil
 	}
+
 	m = &member{in: in, entity: id, token: b.Token, source: b.Source, cursor: b.Cursor}
 	in.members[id] = m
 	return m, true, nil
@@ -129,6 +131,7 @@ func (s *Subscriber) join(ctx context.Context, id identity.EntityID, b channel.B
 	if err != nil {
 		return nil, nil, err
 	}
+
 	in := m.in
 	in.mu.Lock()
 	old := m.token
@@ -156,6 +159,7 @@ func (s *Subscriber) release(ctx context.Context, id identity.EntityID, publishe
 	if in == nil {
 		return nil
 	}
+
 	in.mu.Lock()
 	m := in.members[id]
 	if m != nil {
@@ -198,6 +202,7 @@ func (s *Subscriber) leave(m *member) {
 	if in.members[m.entity] == m {
 		delete(in.members, m.entity)
 	}
+
 	m.gone = true
 	m.reply(memberAnswer{err: ErrNotSubscribed})
 	conn := in.conn
@@ -205,11 +210,13 @@ func (s *Subscriber) leave(m *member) {
 		delete(s.subscriptions, in.key)
 		in.ended = true
 	}
+
 	ended := in.ended
 	in.wake()
 	in.mu.Unlock()
 	s.mu.Unlock()
 	in.poke()
+
 	if conn != nil && !ended {
 		go func() {
 			err := in.sendIf(conn, &channel.Unsubscribe{Entity: m.entity}, func() bool { return in.members[m.entity] == nil })

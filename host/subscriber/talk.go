@@ -27,6 +27,7 @@ func (in *subscription) ask(ctx context.Context, m *member) memberAnswer {
 	timer := time.NewTimer(answerTimeout)
 	defer timer.Stop()
 	var a memberAnswer
+
 	select {
 	case a = <-answer:
 		return a
@@ -96,6 +97,7 @@ func (in *subscription) sendIf(conn channel.Conn, m channel.Message, cond func()
 	if !ok {
 		return nil
 	}
+
 	return errors.Join(conn.Send(m), conn.Flush())
 }
 
@@ -104,12 +106,14 @@ func (in *subscription) say(conn channel.Conn, m *member) {
 	if !in.of.env.Work.Begin() {
 		return
 	}
+
 	defer in.of.env.Work.Done()
 	in.mu.Lock()
 	leaving, gone := m.leaving, m.gone
 	sub := &channel.Subscribe{Entity: m.entity, Token: m.token, Source: m.source, After: m.cursor}
 	in.mu.Unlock()
 	var err error
+
 	switch {
 	case gone:
 		return
