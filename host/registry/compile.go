@@ -86,6 +86,7 @@ func newCompiles(o *Config) *compiles {
 	for i := range c.classes {
 		c.classes[i] = make(chan struct{}, 1)
 	}
+
 	c.limits.Memory = cmp.Or(c.limits.Memory, DefaultCompileLimits.Memory)
 	c.limits.CPU = cmp.Or(c.limits.CPU, DefaultCompileLimits.CPU)
 	c.limits.Wall = cmp.Or(c.limits.Wall, DefaultCompileLimits.Wall)
@@ -112,6 +113,7 @@ func (r *Registry) join(key flightKey, wasm []byte) (*flight, error) {
 		f.waiting++
 		return f, nil
 	}
+
 	if !key.trusted {
 		if past, ok := c.failed[key.digest]; ok {
 			if r.env.Clock().Sub(past.at) < rememberFailure {
@@ -124,9 +126,11 @@ func (r *Registry) join(key flightKey, wasm []byte) (*flight, error) {
 			return nil, fmt.Errorf("%w: %d", ErrCompileQueue, maxFlights)
 		}
 	}
+
 	if !r.env.Work.Begin() {
 		return nil, daemon.ErrShuttingDown
 	}
+
 	ctx, cancel := context.WithCancelCause(r.env.Context)
 	f := &flight{cancel: cancel, waiting: 1, done: make(chan struct{})}
 	c.flights[key] = f
@@ -139,12 +143,14 @@ func (r *Registry) join(key flightKey, wasm []byte) (*flight, error) {
 		if c.flights[key] == f {
 			delete(c.flights, key)
 		}
+
 		if err != nil && !key.trusted && isLasting(err) {
 			c.remember(key.digest, failedCompile{err, r.env.Clock()})
 		}
 		c.mu.Unlock()
 		close(f.done)
 	}()
+
 	return f, nil
 }
 
@@ -168,6 +174,7 @@ func (c *compiles) remember(digest store.Digest, f failedCompile) {
 				oldest, first = d, false
 			}
 		}
+
 		delete(c.failed, oldest)
 	}
 	c.failed[digest] = f
@@ -181,6 +188,7 @@ func (c *compiles) wait(ctx context.Context, key flightKey, f *flight) (*sandbox
 		return f.module, f.err
 	case <-ctx.Done():
 	}
+
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.waiting--; f.waiting == 0 {
@@ -189,6 +197,7 @@ func (c *compiles) wait(ctx context.Context, key flightKey, f *flight) (*sandbox
 			delete(c.flights, key) // who comes now begins another
 		}
 	}
+
 	return nil, context.Cause(ctx)
 }
 
@@ -204,11 +213,13 @@ func (r *Registry) Add(ctx context.Context, wasm []byte, memory int64, trusted b
 	if err := r.MayRun(digest); err != nil { // whatever runs here comes by here
 		return nil, err
 	}
+
 	key := flightKey{digest, memory, trusted}
 	f, err := r.join(key, wasm)
 	if err != nil {
 		return nil, err
 	}
+
 	m, err := r.compiles.wait(ctx, key, f)
 	if err != nil && ctx.Err() == nil && r.node.Open() != nil {
 		return nil, daemon.ErrShuttingDown
@@ -234,11 +245,13 @@ func (r *Registry) compile(ctx context.Context, key flightKey, wasm []byte) (*sa
 	if err := r.makeImage(ctx, m, p); err != nil {
 		return nil, err
 	}
+
 	if r.env.Store != nil {
 		if err := r.env.Store.PutModule(key.digest, wasm); err != nil {
 			return nil, errors.Join(fmt.Errorf("storing module %x: %w", key.digest, err), m.Close(ctx))
 		}
 	}
+
 	r.mu.Lock()
 	kept := r.modules[key.digest]
 	if kept == nil {
@@ -251,6 +264,7 @@ func (r *Registry) compile(ctx context.Context, key flightKey, wasm []byte) (*sa
 	if kept != nil {
 		return kept, m.Close(ctx)
 	}
+
 	return m, nil
 }
 
@@ -271,9 +285,11 @@ func (r *Registry) native(ctx context.Context, key flightKey, wasm []byte) (*san
 	if err == nil {
 		c.meter.count(resultCached)
 	}
+
 	if !errors.Is(err, sandbox.ErrNotCached) {
 		return m, p, err
 	}
+
 	report := p.Report()
 	work := time.Duration(report.Shape().Work(report.Size))
 	p = nil // it is large: a compile that waits for its place does not keep it
@@ -281,10 +297,12 @@ func (r *Registry) native(ctx context.Context, key flightKey, wasm []byte) (*san
 	if err != nil {
 		return nil, nil, err
 	}
+
 	defer done()
 	c.meter.running.Add(1)
 	defer c.meter.running.Add(-1)
 	inProcess := c.compiler == nil
+
 	if !inProcess {
 		err := r.compileOutside(ctx, key, wasm, report)
 		switch {
@@ -301,12 +319,14 @@ func (r *Registry) native(ctx context.Context, key flightKey, wasm []byte) (*san
 			return nil, nil, fmt.Errorf("loading the native code of module %x: %w", key.digest[:6], err)
 		}
 	}
+
 	if !key.trusted && (report.Size > MaxInProcess || work > maxInProcessWork) {
 		err := &CompileError{key.digest, CompileInProcess, fmt.Sprintf("the module has %d bytes and takes up to %v; a process to compile in cannot be had, and without one a module has at most %d bytes and takes at most %v",
 			report.Size, work.Round(time.Millisecond), MaxInProcess, maxInProcessWork)}
 		c.meter.failed(err)
 		return nil, nil, err
 	}
+
 	if p, err = r.engine.Prepare(wasm, uint32(key.memory>>16), key.trusted); err != nil {
 		return nil, nil, err
 	}
@@ -314,6 +334,7 @@ func (r *Registry) native(ctx context.Context, key flightKey, wasm []byte) (*san
 		c.meter.failed(err)
 		return nil, nil, err
 	}
+
 	c.meter.count(resultCompiled)
 	return m, p, nil
 }
@@ -325,11 +346,13 @@ func (r *Registry) load(ctx context.Context, key flightKey, wasm []byte) (*sandb
 	if err != nil {
 		return nil, nil, err
 	}
+
 	defer done()
 	p, err := r.engine.Prepare(wasm, uint32(key.memory>>16), key.trusted)
 	if err != nil {
 		return nil, nil, err
 	}
+
 	m, err := p.Load(ctx)
 	return m, p, err
 }
@@ -341,10 +364,12 @@ func (r *Registry) compileOutside(ctx context.Context, key flightKey, wasm []byt
 	if err != nil {
 		return fmt.Errorf("compiling module %x: %w", key.digest[:6], err)
 	}
+
 	job := CompileJob{Wasm: wasm, Dir: dir, Limits: c.limits}
 	if key.trusted {
 		job.Limits = CompileLimits{}
 	}
+
 	use, err := c.compiler.Compile(ctx, job)
 	c.meter.used(use)
 	if err != nil {
@@ -353,6 +378,7 @@ func (r *Registry) compileOutside(ctx context.Context, key flightKey, wasm []byt
 		}
 		return errors.Join(err, r.engine.Discard(dir))
 	}
+
 	return r.engine.Adopt(dir, report)
 }
 
@@ -423,5 +449,6 @@ func (r *Registry) Compiles() CompileMetrics {
 	for i, name := range resultNames {
 		out.Results[name] = c.meter.results[i].Load()
 	}
+
 	return out
 }

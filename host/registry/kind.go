@@ -68,6 +68,7 @@ func (r *Registry) RegisterFactory(name string, f daemon.Factory) error {
 	if _, ok := r.kinds[name]; ok {
 		return &daemon.KindError{Kind: name, Err: daemon.ErrKindExists}
 	}
+
 	r.kinds[name] = &kind{name: name, factory: f, pushed: r.env.Clock()}
 	r.node.Registered(name)
 	return nil
@@ -105,6 +106,7 @@ func (r *Registry) PushWith(ctx context.Context, name string, wasm []byte, own d
 	if r.IsNative(name) {
 		return KindInfo{}, &daemon.KindError{Kind: name, Err: daemon.ErrKindExists}
 	}
+
 	m, err := r.Add(ctx, wasm, own.Over(r.env.Limits).MemoryBytes, false)
 	if err != nil {
 		return KindInfo{}, err
@@ -112,6 +114,7 @@ func (r *Registry) PushWith(ctx context.Context, name string, wasm []byte, own d
 	if err := r.SetModule(name, m, int64(len(wasm)), own); err != nil {
 		return KindInfo{}, err
 	}
+
 	return r.Get(name)
 }
 
@@ -122,6 +125,7 @@ func (r *Registry) SetModule(name string, m *sandbox.Module, size int64, own dae
 	if err := r.putKind(k); err != nil {
 		return err
 	}
+
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.kinds[name] = k
@@ -135,10 +139,12 @@ func (r *Registry) putKind(k *kind) error {
 	if r.env.Store == nil || k.digest == nil {
 		return nil
 	}
+
 	rec, err := canon.Marshal(&kindRecord{Digest: k.digest, Size: k.size, Pushed: k.pushed.UnixNano(), Limits: k.limits.Map()})
 	if err != nil {
 		return err
 	}
+
 	var b store.Batch
 	b.Put(store.Kinds, []byte(k.name), rec)
 	if err := r.env.Store.Commit(&b); err != nil {
@@ -171,6 +177,7 @@ func (r *Registry) Module(_ context.Context, digest [32]byte) ([]byte, error) {
 		}
 		return wasm, nil
 	}
+
 	wasm, err := r.env.Store.Module(digest)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("%w: %x", daemon.ErrModuleNotFound, digest)
@@ -205,6 +212,7 @@ func (r *Registry) Remove(_ context.Context, name string) error {
 	if err := r.node.Open(); err != nil {
 		return err
 	}
+
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k, ok := r.kinds[name]
@@ -214,6 +222,7 @@ func (r *Registry) Remove(_ context.Context, name string) error {
 	if r.node.CountKind(name) > 0 {
 		return &daemon.KindError{Kind: name, Err: daemon.ErrKindInUse}
 	}
+
 	if r.env.Store != nil && k.digest != nil {
 		var b store.Batch
 		b.Delete(store.Kinds, []byte(name))
@@ -221,6 +230,7 @@ func (r *Registry) Remove(_ context.Context, name string) error {
 			return fmt.Errorf("forgetting kind %q: %w", name, err)
 		}
 	}
+
 	delete(r.kinds, name)
 	r.env.Notify(daemon.Notification{Topic: daemon.KindRemoved, Kind: name})
 	return nil
@@ -238,6 +248,7 @@ func (r *Registry) List() []KindInfo {
 	for _, k := range r.kinds {
 		out = append(out, r.kindInfo(k))
 	}
+
 	slices.SortFunc(out, func(a, b KindInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
@@ -269,6 +280,7 @@ func (r *Registry) Factory(ctx context.Context, name string, digest []byte) (dae
 		}
 		return guest.NewFactory(m), digest, nil
 	}
+
 	if k == nil {
 		return nil, nil, &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}
 	}
@@ -290,16 +302,19 @@ func (r *Registry) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+
 	for name, rec := range records {
 		m, err := r.Compiled(ctx, store.Digest(rec.Digest))
 		if err != nil {
 			r.env.Logger.Error("a kind cannot be brought back", "kind", name, "error", err)
 			continue
 		}
+
 		own, err := daemon.StoredLimits(rec.Limits)
 		if err != nil {
 			return fmt.Errorf("%w: kind %q: %w", store.ErrCorrupt, name, err)
 		}
+
 		r.mu.Lock()
 		if _, ok := r.kinds[name]; !ok {
 			r.node.Registered(name)
@@ -308,5 +323,6 @@ func (r *Registry) Recover(ctx context.Context) error {
 		}
 		r.mu.Unlock()
 	}
+
 	return nil
 }

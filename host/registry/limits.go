@@ -30,10 +30,12 @@ func (r *Registry) SetLimits(ctx context.Context, name string, change map[string
 	if err := r.node.Ready(); err != nil {
 		return KindLimits{}, err
 	}
+
 	k := r.kind(name)
 	if k == nil {
 		return KindLimits{}, &daemon.KindError{Kind: name, Err: daemon.ErrKindNotFound}
 	}
+
 	own, err := k.limits.With(change)
 	if err != nil {
 		return KindLimits{}, err
@@ -59,11 +61,13 @@ func (r *Registry) storeLimits(k *kind, own daemon.Limits) error {
 	if err := r.putKind(&fresh); err != nil {
 		return err
 	}
+
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.kinds[k.name] != k {
 		return &daemon.KindError{Kind: k.name, Err: fmt.Errorf("%w: it was pushed meanwhile", daemon.ErrKindInUse)}
 	}
+
 	r.kinds[k.name] = &fresh
 	return nil
 }

@@ -71,6 +71,7 @@ func New(ctx context.Context, e *env.Env, node Node, c Config) (*Registry, error
 	if err != nil {
 		return nil, err
 	}
+
 	return &Registry{
 		env: e, node: node, engine: engine, refuse: c.RefuseModules, moduleKeys: slices.Clone(c.ModuleKeys),
 		kinds: make(map[string]*kind), modules: make(map[store.Digest]*sandbox.Module), wasm: make(map[store.Digest][]byte),
@@ -128,6 +129,7 @@ func (r *Registry) WantsEarlier(ctx context.Context, digest [32]byte, size uint6
 		r.env.Logger.Warn("a daemon's previous module is not taken: the daemon cannot be rolled back here", "module", fmt.Sprintf("%x", digest[:6]), "error", err)
 		return false
 	}
+
 	_, err := r.Module(ctx, digest)
 	return errors.Is(err, daemon.ErrModuleNotFound)
 }
@@ -145,6 +147,7 @@ func (r *Registry) ModuleNamed(kind, version string) ([32]byte, error) {
 		}
 		return [32]byte(k.digest), nil
 	}
+
 	var want [32]byte
 	if n, err := hex.Decode(want[:], []byte(version[:min(len(version), 2*len(want))])); err != nil || n != len(want) || len(version) != 2*n {
 		return [32]byte{}, fmt.Errorf("%w: %q; write its whole digest, 64 hexadecimal digits, or latest", daemon.ErrModuleNotFound, version)
@@ -158,6 +161,7 @@ func (r *Registry) ModuleNamed(kind, version string) ([32]byte, error) {
 		}
 		known = slices.Contains(stored, store.Digest(want))
 	}
+
 	if !known {
 		return [32]byte{}, fmt.Errorf("%w: %q", daemon.ErrModuleNotFound, version)
 	}

@@ -72,10 +72,12 @@ func ParseModuleSignature(text string) (s ModuleSignature, err error) {
 	if !ok || len(coded) > maxSignature {
 		return s, fmt.Errorf("%w: it does not begin with %s, or is too long", ErrBadSignature, signaturePrefix)
 	}
+
 	b, err := base64.RawURLEncoding.Strict().DecodeString(coded)
 	if err == nil {
 		err = canon.Unmarshal(b, &s)
 	}
+
 	if err != nil || len(s.Signature) != 64 || s.Key.IsZero() {
 		return ModuleSignature{}, fmt.Errorf("%w: it does not decode", ErrBadSignature)
 	}
@@ -95,12 +97,14 @@ func (r *Registry) AddSignature(digest [32]byte, s ModuleSignature) error {
 	if len(r.moduleKeys) > 0 && !slices.Contains(r.moduleKeys, s.Key) {
 		return fmt.Errorf("%w: %x, by %s", ErrModuleUnsigned, digest, s.Key)
 	}
+
 	if r.env.Store == nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.signatures[digest] = append(r.signatures[digest], s.Key)
 		return nil
 	}
+
 	b := &store.Batch{}
 	b.Put(store.Meta, signatureKey(digest, s.Key), s.Signature)
 	if err := r.env.Store.Commit(b); err != nil {
@@ -115,9 +119,11 @@ func (r *Registry) MayRun(digest [32]byte) error {
 	if len(r.moduleKeys) == 0 {
 		return nil
 	}
+
 	r.mu.RLock()
 	known := r.signatures[digest]
 	r.mu.RUnlock()
+
 	for _, key := range r.moduleKeys {
 		if slices.Contains(known, key) {
 			return nil
@@ -125,6 +131,7 @@ func (r *Registry) MayRun(digest [32]byte) error {
 		if r.env.Store == nil {
 			continue
 		}
+
 		sig, err := r.env.Store.Get(store.Meta, signatureKey(digest, key))
 		switch {
 		case errors.Is(err, store.ErrNotFound):
@@ -132,10 +139,12 @@ func (r *Registry) MayRun(digest [32]byte) error {
 		case err != nil:
 			return fmt.Errorf("reading the signatures of module %x: %w", digest, err)
 		}
+
 		if err := (ModuleSignature{Key: key, Signature: sig}).Verify(digest); err == nil {
 			return nil
 		}
 	}
+
 	return fmt.Errorf("%w: %x", ErrModuleUnsigned, digest)
 }
 
@@ -148,6 +157,7 @@ func (r *Registry) PushSigned(ctx context.Context, name string, wasm []byte, own
 			return KindInfo{}, err
 		}
 	}
+
 	if own != nil {
 		return r.PushWith(ctx, name, wasm, *own)
 	}
