@@ -41,17 +41,20 @@ and several can stand with commas between.`,
 			if req.Name == "" {
 				return cli.Usagef("give the token a --name, to know it by")
 			}
+
 			req.TTL = ttl.String()
 			t, err := a.Client().Tokens().Issue(c.Context(), req)
 			if err != nil {
 				return err
 			}
+
 			return a.Print(t, func(w io.Writer) {
 				fmt.Fprintf(w, "%s\n", t.Token)
 				fmt.Fprintf(a.Err, "token %s, scope %s, until %s\n", t.ID, t.Scope, t.Expires.Format(time.RFC3339))
 			}, func() string { return t.Token })
 		},
 	}
+
 	c.Flags().StringVar(&req.Name, "name", "", "whose the token is")
 	c.Flags().StringVar(&req.Scope, "scope", "read", "read, send, operate or owner; several with commas between")
 	c.Flags().DurationVar(&ttl, "ttl", 24*time.Hour, "for how long it is good, at most 366 days")

@@ -30,6 +30,7 @@ error. The context default is always there: the socket of this machine's node.
 They are kept in $XDG_CONFIG_HOME/wasmhost/contexts.toml (~/.config), with mode 0600. The
 file is refused when others may read it. Tokens are not in it, only the names of their
 files.`}
+
 	c.AddCommand(contextListCommand(a), contextShowCommand(a), contextUseCommand(a), contextAddCommand(a), contextRemoveCommand(a))
 	return c
 }
@@ -45,18 +46,22 @@ func contextListCommand(a *cli.App) *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
+
 			set, err := contexts.Read(cli.ContextsFile())
 			if err != nil {
 				return nil, err
 			}
+
 			local := contexts.Context{Name: contexts.Default, Socket: cli.SettingOf("socket").Def}
 			if now.Name == contexts.Default {
 				local = now.Context
 			}
+
 			list := []namedContext{{Context: local}}
 			for _, c := range set.List() {
 				list = append(list, namedContext{Context: c})
 			}
+
 			for i := range list {
 				if list[i].Name == now.Name {
 					list[i].Current, list[i].Source = true, now.Source
@@ -83,12 +88,14 @@ func contextShowCommand(a *cli.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
+
 			shown := namedContext{now.Context, true, now.Source}
 			if len(args) == 1 && args[0] != now.Name {
 				set, err := contexts.Read(cli.ContextsFile())
 				if err != nil {
 					return err
 				}
+
 				shown = namedContext{}
 				if args[0] == contexts.Default {
 					shown.Context = contexts.Context{Name: contexts.Default, Socket: cli.SettingOf("socket").Def}
@@ -96,6 +103,7 @@ func contextShowCommand(a *cli.App) *cobra.Command {
 					return err
 				}
 			}
+
 			return a.Print(shown, func(w io.Writer) { writeContext(w, shown) }, func() string { return shown.Name })
 		}}
 }
@@ -105,9 +113,11 @@ func writeContext(w io.Writer, c namedContext) {
 	if c.TokenFile != "" {
 		fmt.Fprintf(w, "token file\t%s\n", c.TokenFile)
 	}
+
 	if c.CAFile != "" {
 		fmt.Fprintf(w, "CA file\t%s\n", c.CAFile)
 	}
+
 	if c.Current {
 		fmt.Fprintf(w, "current\tby %s\n", c.Source)
 	}
@@ -124,6 +134,7 @@ func contextUseCommand(a *cli.App) *cobra.Command {
 			if err := changeContexts(func(s *contexts.Set) error { return s.Use(args[0]) }); err != nil {
 				return err
 			}
+
 			now, err := contextNow(a)
 			if err != nil {
 				return err
@@ -131,6 +142,7 @@ func contextUseCommand(a *cli.App) *cobra.Command {
 			if now.Name != args[0] {
 				fmt.Fprintf(a.Err, "commands are still for %s, which %s names\n", now.Address(), now.Source)
 			}
+
 			return a.Print(map[string]any{"name": args[0], "current": now.Name == args[0]}, func(w io.Writer) { fmt.Fprintf(w, "%s is the current context\n", args[0]) }, func() string { return args[0] })
 		}}
 }
@@ -158,6 +170,7 @@ their absolute paths, and read when a command needs them.`, Example: `  wasmhost
 					return err
 				}
 			}
+
 			err = changeContexts(func(s *contexts.Set) error {
 				if err := s.Add(added, replace); err != nil || !use {
 					return err
@@ -167,10 +180,12 @@ their absolute paths, and read when a command needs them.`, Example: `  wasmhost
 			if err != nil {
 				return err
 			}
+
 			return a.Print(namedContext{Context: added, Current: use}, func(w io.Writer) {
 				fmt.Fprintf(w, "context %s is %s\n", added.Name, cli.Target{Context: added}.Address())
 			}, func() string { return added.Name })
 		}}
+
 	c.Flags().BoolVar(&use, "use", false, "make it the current one")
 	c.Flags().BoolVar(&replace, "replace", false, "in the place of one of its name")
 	return c
@@ -190,6 +205,7 @@ func contextRemoveCommand(a *cli.App) *cobra.Command {
 				return a.Print(map[string]any{"name": name, "removed": true}, func(w io.Writer) { fmt.Fprintf(w, "context %s is forgotten\n", name) }, func() string { return name })
 			})
 		}}
+
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return c
 }

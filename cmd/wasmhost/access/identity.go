@@ -21,6 +21,7 @@ func Identity(a *cli.App) *cobra.Command {
 		if err != nil {
 			return err
 		}
+
 		k, err := identity.Generate()
 		if err != nil {
 			return err
@@ -28,19 +29,23 @@ func Identity(a *cli.App) *cobra.Command {
 		if err := identity.WriteKeyFile(args[0], k, pass); err != nil {
 			return err
 		}
+
 		return printIdentity(a, k)
 	}}
+
 	show := &cobra.Command{Use: "show FILE", Short: "Show whose key a file holds; never the key", Example: "  wasmhost identity show me.key", Args: cli.Exact(1), RunE: func(_ *cobra.Command, args []string) error {
 		pass, err := cli.Passphrase(passFile)
 		if err != nil {
 			return err
 		}
+
 		k, err := identity.ReadKeyFile(args[0], pass)
 		if err != nil {
 			return err
 		}
 		return printIdentity(a, k)
 	}}
+
 	c.PersistentFlags().StringVar(&passFile, "passphrase-file", "", "file with the key file's passphrase")
 	c.AddCommand(fresh, show, protectCommand(a, &passFile), exportIdentityCommand(a))
 	return c

@@ -35,10 +35,12 @@ node goes on keeping the key. Exit code 3 where it keeps none.`,
 			if o.data == "" {
 				return cli.Usagef("give --data DIR")
 			}
+
 			key, err := keptIn(&o, id)
 			if err != nil {
 				return err
 			}
+
 			defer key.Wipe()
 			if err := identity.WriteKeyFile(args[1], key, nil); err != nil {
 				return err
@@ -46,6 +48,7 @@ node goes on keeping the key. Exit code 3 where it keeps none.`,
 			return printIdentity(a, key)
 		},
 	}
+
 	c.Flags().StringVar(&o.data, "data", "", "the node's data directory")
 	c.Flags().StringVar(&o.keyFile, "key-file", "", "the node's key file; default: DATA/node.key")
 	c.Flags().StringVar(&o.passFile, "node-passphrase-file", "", "file with the passphrase of the node's key")
@@ -58,19 +61,23 @@ func keptIn(o *keeper, id identity.EntityID) (key *identity.KeyPair, err error) 
 	if err != nil {
 		return nil, err
 	}
+
 	path := o.keyFile
 	if path == "" {
 		path = node.KeyFile(o.data)
 	}
+
 	nodeKey, err := identity.ReadKeyFile(path, pass) // first: a directory that is no node's is left as it is
 	if err != nil {
 		return nil, err
 	}
+
 	defer nodeKey.Wipe()
 	s, err := store.Open(store.Options{Dir: o.data})
 	if err != nil {
 		return nil, err
 	}
+
 	defer func() { err = errors.Join(err, s.Close()) }()
 	return host.KeptIn(s, nodeKey, id)
 }

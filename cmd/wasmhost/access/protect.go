@@ -26,18 +26,22 @@ disk keeps of the old file's blocks is not erased.`,
 			if (newFile == "") != remove {
 				return cli.Usagef("give either --new-passphrase-file FILE or --remove")
 			}
+
 			old, err := cli.Passphrase(*passFile)
 			if err != nil {
 				return err
 			}
+
 			fresh, err := cli.Passphrase(newFile)
 			if err != nil {
 				return err
 			}
+
 			k, err := identity.ReadKeyFile(args[0], old)
 			if err != nil {
 				return err
 			}
+
 			defer k.Wipe()
 			if err := identity.ReplaceKeyFile(args[0], k, fresh); err != nil {
 				return err
@@ -45,6 +49,7 @@ disk keeps of the old file's blocks is not erased.`,
 			return printIdentity(a, k)
 		},
 	}
+
 	c.Flags().StringVar(&newFile, "new-passphrase-file", "", "file with the passphrase that is to hold")
 	c.Flags().BoolVar(&remove, "remove", false, "leave the key without a passphrase")
 	return c

@@ -61,16 +61,19 @@ func tokenIssueCommand(a *cli.App) *cobra.Command {
 			if req.Subject, err = cli.Subject(to); err != nil {
 				return err
 			}
+
 			key, err := by.key()
 			if err != nil {
 				return err
 			}
+
 			t, err := identity.IssueToken(key, req, time.Now())
 			if err != nil {
 				return err
 			}
 			return printToken(a, t)
 		}}
+
 	by.flags(c, "key file of the issuer, which is to be a root of the channel")
 	c.Flags().StringVar(&to, "subject", "", "whom the token is for: a daemon's or node's entity id, or its key file")
 	c.Flags().StringVar(&scope, "scope", "subscribe", scopeHelp)
@@ -92,25 +95,30 @@ takes it checks each link. It expires with the one that it was made of.`,
 			if err != nil {
 				return err
 			}
+
 			req := identity.DelegateRequest{Channel: channel}
 			if scope != "" {
 				if req.Scope, err = identity.ParseScope(scope); err != nil {
 					return cli.Usagef("%v", err)
 				}
 			}
+
 			if req.Subject, err = cli.Subject(to); err != nil {
 				return err
 			}
+
 			key, err := by.key()
 			if err != nil {
 				return err
 			}
+
 			t, err := chain.Delegate(key, req, time.Now())
 			if err != nil {
 				return err
 			}
 			return printToken(a, t)
 		}}
+
 	by.flags(c, "key file of the token's subject")
 	c.Flags().StringVar(&to, "subject", "", "whom the new token is for: an entity id, or a key file")
 	c.Flags().StringVar(&scope, "scope", "", scopeHelp+"; default: as before")
@@ -143,10 +151,12 @@ printed, and another node takes it with --from FILE.`, Example: `  wasmhost toke
 			if by.keyFile == "" || below == 0 {
 				return cli.Usagef("give --identity FILE and --below GENERATION, or --from FILE")
 			}
+
 			key, err := by.key()
 			if err != nil {
 				return err
 			}
+
 			rev, err := identity.Revoke(key, below)
 			if err != nil {
 				return err
@@ -155,18 +165,22 @@ printed, and another node takes it with --from FILE.`, Example: `  wasmhost toke
 				return err
 			}
 		}
+
 		rev, err := identity.ParseRevocationText(text)
 		if err != nil {
 			return err
 		}
+
 		out := api.Revocation{Issuer: rev.Issuer.String(), Floor: rev.Floor, Revocation: text}
 		if !offline {
 			if out, err = a.Client().Channels().Revoke(c.Context(), text); err != nil {
 				return err
 			}
 		}
+
 		return a.Print(out, func(w io.Writer) { fmt.Fprintln(w, out.Revocation) }, func() string { return out.Revocation })
 	}}
+
 	c.Flags().StringVar(&by.keyFile, "identity", "", "key file of the issuer")
 	c.Flags().StringVar(&by.passFile, "passphrase-file", "", "file with the key file's passphrase")
 	c.Flags().Uint64Var(&below, "below", 0, "the first generation that stays good")
@@ -182,6 +196,7 @@ say, for it knows the roots and what was revoked.`, Example: "  wasmhost token i
 		if err != nil {
 			return err
 		}
+
 		return a.Print(tokenInfo(t), func(w io.Writer) {
 			fmt.Fprintln(w, "ISSUER\tSUBJECT\tSCOPE\tCHANNEL\tDEPTH\tGENERATION\tEXPIRES")
 			for _, l := range t.Links {
