@@ -55,6 +55,7 @@ the exit code is 10.`,
 			if err := checkLimits(o.limits); err != nil {
 				return err
 			}
+
 			report, refusal := abi.Inspect(wasm, abi.Limits{ModuleBytes: 64 << 20, MemoryPages: 1024, Shape: true})
 			if o.inspect || refusal != nil {
 				err = a.Print(report, func(w io.Writer) { cli.WriteReport(w, report) }, func() string { return report.Digest })
@@ -63,6 +64,7 @@ the exit code is 10.`,
 				}
 				return err
 			}
+
 			if o.vectors != "" {
 				return vectors(a, c.Context(), wasm, o)
 			}
@@ -72,9 +74,11 @@ the exit code is 10.`,
 				}
 				return conform(a, c.Context(), wasm, o)
 			}
+
 			return crossCheck(a, c, wasm, report, o)
 		},
 	}
+
 	c.Flags().IntVar(&o.next, "cross-check", 0, "compare hooks with captured memory, on so many events after each restore")
 	c.Flags().StringVar(&o.events, "events", "", "a file whose lines are events; - is standard input")
 	c.Flags().StringVar(&o.replay, "replay", "", "a transcript of wasmhost run whose events of kind direct are sent; - is standard input")
@@ -143,6 +147,7 @@ func answerText(a guesttest.Answer) string {
 	if len(a.Outputs) == 0 {
 		return "nothing"
 	}
+
 	var texts []string
 	for _, b := range a.Outputs {
 		texts = append(texts, fmt.Sprintf("%.120q", b))
@@ -160,21 +165,25 @@ func crossCheck(a *cli.App, c *cobra.Command, wasm []byte, report *abi.Report, o
 	if report.State != abi.StateHooks {
 		return cli.Usagef("there is nothing to cross-check: %v", guesttest.ErrNoHooks)
 	}
+
 	in, err := a.Open(o.events)
 	if err != nil {
 		return err
 	}
+
 	defer in.Close()
 	limits, err := daemon.ParseLimits(o.limits)
 	if err != nil {
 		return err
 	}
+
 	out := bufio.NewWriter(a.Out)
 	if a.Format == "table" {
 		if err := a.Print(nil, func(w io.Writer) { cli.WriteReport(w, report) }, nil); err != nil {
 			return err
 		}
 	}
+
 	enc, all := json.NewEncoder(out), []verdict{}
 	differ := 0
 	check := guesttest.CrossCheck{Wasm: wasm, Config: []byte(o.config), Limits: limits, Next: o.next}
@@ -182,6 +191,7 @@ func crossCheck(a *cli.App, c *cobra.Command, wasm []byte, report *abi.Report, o
 		if !v.Same() {
 			differ++
 		}
+
 		all = append(all, verdictOf(v))
 		switch a.Format {
 		case "json":
@@ -195,15 +205,18 @@ func crossCheck(a *cli.App, c *cobra.Command, wasm []byte, report *abi.Report, o
 			_, err := fmt.Fprintln(out, v.After)
 			return err
 		}
+
 		_, err := fmt.Fprintln(out, verdictText(v))
 		return err
 	})
+
 	if err == nil && a.Format == "json" {
 		err = enc.Encode(struct {
 			*abi.Report
 			CrossCheck []verdict `json:"cross_check"`
 		}{report, all})
 	}
+
 	if err = errors.Join(err, out.Flush()); err != nil {
 		return err
 	}
@@ -213,6 +226,7 @@ func crossCheck(a *cli.App, c *cobra.Command, wasm []byte, report *abi.Report, o
 	if differ > 0 {
 		return cli.ExitWith(api.ExitVerification, fmt.Errorf("%d of %d restores differ: the hooks do not carry all of the state", differ, len(all)))
 	}
+
 	return nil
 }
 
@@ -232,12 +246,14 @@ func verdictText(v guesttest.Verdict) string {
 	if v.After == 0 {
 		at = "restored before the first event"
 	}
+
 	switch {
 	case v.Failure != nil:
 		return cli.OneLine(fmt.Sprintf("%s: FAILED %v", at, v.Failure))
 	case v.Differs != 0:
 		return fmt.Sprintf("%s: DIFFERS at event %d: captured memory answers %s; the hooks answer %s", at, v.Differs, answerText(v.Memory), answerText(v.Hooks))
 	}
+
 	return fmt.Sprintf("%s: same, %d compared", at, v.Compared)
 }
 

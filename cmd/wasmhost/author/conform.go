@@ -21,27 +21,32 @@ func conform(a *cli.App, ctx context.Context, wasm []byte, o crossOptions) (err 
 	if err != nil {
 		return err
 	}
+
 	var events [][]byte
 	if o.events != "" {
 		if events, err = readEvents(a, o.events); err != nil {
 			return err
 		}
 	}
+
 	if o.replay != "" {
 		if events, err = transcriptEvents(a, &o); err != nil {
 			return err
 		}
 	}
+
 	trial, err := guesttest.NewRunner(ctx, wasm, limits)
 	if err != nil {
 		return err
 	}
+
 	defer func() { err = errors.Join(err, trial.Close(ctx)) }()
 	if a.Format == "table" {
 		if err := a.Print(nil, func(w io.Writer) { cli.WriteReport(w, trial.Report()) }, nil); err != nil {
 			return err
 		}
 	}
+
 	verdicts, failed := []guesttest.RuleVerdict{}, 0
 	run := guesttest.Conformance{Runner: trial, Config: []byte(o.config), Events: events}
 	if err := run.Run(ctx, func(v guesttest.RuleVerdict) error {
@@ -49,16 +54,19 @@ func conform(a *cli.App, ctx context.Context, wasm []byte, o crossOptions) (err 
 		if v.Verdict == guesttest.Failed {
 			failed++
 		}
+
 		switch a.Format {
 		case "jsonl":
 			return json.NewEncoder(a.Out).Encode(v)
 		case "table":
 			return writeVerdict(a.Out, v)
 		}
+
 		return nil
 	}); err != nil {
 		return err
 	}
+
 	switch a.Format {
 	case "json":
 		err = json.NewEncoder(a.Out).Encode(struct {
@@ -68,6 +76,7 @@ func conform(a *cli.App, ctx context.Context, wasm []byte, o crossOptions) (err 
 	case "name":
 		_, err = fmt.Fprintln(a.Out, trial.Report().Digest)
 	}
+
 	if err == nil && failed > 0 {
 		err = cli.ExitWith(api.ExitVerification, fmt.Errorf("%w: %d of %d", errNotConforming, failed, len(verdicts)))
 	}
@@ -92,6 +101,7 @@ func readEvents(a *cli.App, path string) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	defer in.Close()
 	var events [][]byte
 	for next := cli.LineReader(in); ; {
@@ -102,8 +112,10 @@ func readEvents(a *cli.App, path string) ([][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+
 		events = append(events, bytes.Clone(line))
 	}
+
 	if len(events) == 0 {
 		return nil, cli.Usagef("%s has no events: write one a line", path)
 	}
@@ -117,6 +129,7 @@ func transcriptEvents(a *cli.App, o *crossOptions) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	var events [][]byte
 	for i := range lines {
 		l := &lines[i]
@@ -127,6 +140,7 @@ func transcriptEvents(a *cli.App, o *crossOptions) ([][]byte, error) {
 			o.config = *l.Config
 			continue
 		}
+
 		h, err := l.happening(1)
 		if err != nil {
 			return nil, err
@@ -135,6 +149,7 @@ func transcriptEvents(a *cli.App, o *crossOptions) ([][]byte, error) {
 			events = append(events, h.Payload)
 		}
 	}
+
 	if len(events) == 0 {
 		return nil, cli.Usagef("%s has no events of kind direct", o.replay)
 	}

@@ -54,12 +54,14 @@ with an interrupt, or when standard input does not come from a terminal and ends
 			if len(args) == 1 {
 				d.dir = args[0]
 			}
+
 			var err error
 			if d.Settings, err = project.Read(d.dir); errors.Is(err, project.ErrSettings) {
 				return cli.Usagef("%v", err)
 			} else if err != nil {
 				return fmt.Errorf("%w; wasmhost new makes a project", err)
 			}
+
 			uses, err := d.Look(c.Context(), d.dir)
 			if err != nil {
 				return err
@@ -67,6 +69,7 @@ with an interrupt, or when standard input does not come from a terminal and ends
 			if uses != "" {
 				d.say("%s is built by %s", d.Name, uses)
 			}
+
 			return d.serve(c.Context())
 		},
 	}
@@ -82,6 +85,7 @@ func (d *developing) serve(ctx context.Context) error {
 	if err := serve.CompileDefaults().Apply(&o.Node); err != nil {
 		return err
 	}
+
 	go func() {
 		served <- serve.ServeNode(d.App, ctx, o)
 	}()
@@ -90,10 +94,12 @@ func (d *developing) serve(ctx context.Context) error {
 		return err
 	case <-ready:
 	}
+
 	err := d.watch(ctx)
 	if d.unfold != nil {
 		d.unfold()
 	}
+
 	interrupted := ctx.Err() != nil
 	cancel()
 	if err = errors.Join(err, <-served); interrupted && errors.Is(err, context.Canceled) {
@@ -127,6 +133,7 @@ func (d *developing) read(ctx context.Context, end func()) {
 			}
 			return
 		}
+
 		if _, err := d.Client().Send(ctx, d.Name, "", bytes.Clone(line)); err != nil && ctx.Err() == nil {
 			d.say("event: %v (%s)", err, problem.Of(err).Code)
 		}
@@ -151,22 +158,26 @@ func (d *developing) rebuild(ctx context.Context) error {
 		}
 		return nil
 	}
+
 	wasm, err := os.ReadFile(filepath.Join(d.dir, d.Module))
 	if err != nil {
 		d.say("build made no module: %v; waiting for a change", err)
 		return nil
 	}
+
 	digest := sha256.Sum256(wasm)
 	if digest == d.built {
 		d.say("built, the same as before")
 		return nil
 	}
+
 	c := d.Client()
 	if _, err := c.Kinds().Push(ctx, d.Name, bytes.NewReader(wasm)); err != nil {
 		p := problem.Of(err)
 		d.say("not a daemon: %v (%s)\nhint: %s", err, p.Code, p.Hint)
 		return nil
 	}
+
 	d.say("built %x, %s, in %v", digest[:6], cli.Size(int64(len(wasm))), time.Since(began).Round(time.Millisecond))
 	if d.built != [32]byte{} {
 		_, err := c.Daemons().Upgrade(ctx, d.Name, api.Upgrade{To: "latest"})
@@ -175,18 +186,22 @@ func (d *developing) rebuild(ctx context.Context) error {
 			d.say("%s goes on with its state", d.Name)
 			return nil
 		}
+
 		d.say("%s begins anew, for its state cannot go over: %v", d.Name, err)
 		d.unfold()
 		if _, err := c.Daemons().Remove(ctx, d.Name); err != nil {
 			return err
 		}
+
 		d.built = [32]byte{}
 	}
+
 	if _, err := c.Spawn(ctx, api.Spawn{Kind: d.Name, Name: d.Name, Config: []byte(d.Config),
 		MayPublish: []api.MayPublish{{Pattern: "*"}}, MaySend: []string{"*"}}); err != nil {
 		d.say("spawn failed: %v", err)
 		return nil
 	}
+
 	d.built = digest
 	d.follow(ctx)
 	d.say("%s runs: type events, a line each; or wasmhost send %s --socket %s", d.Name, d.Name, d.Target.Socket)
@@ -202,12 +217,14 @@ func (d *developing) follow(ctx context.Context) {
 			d.say("following %s: %v", what, err)
 		}
 	}
+
 	go func() {
 		end("its log", c.Logs(ctx, d.Name, true, func(l api.LogLine) error {
 			d.say("log %s: %s", l.Level, l.Text)
 			return nil
 		}))
 	}()
+
 	go func() {
 		end("its outputs", c.Tail(ctx, d.Name, "0", func(o api.Output) error {
 			d.mu.Lock()

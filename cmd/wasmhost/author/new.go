@@ -31,6 +31,7 @@ build will use, or how to install one.`,
 			if dir == "" {
 				dir = args[1]
 			}
+
 			files, err := project.New(dir, args[0], args[1])
 			switch {
 			case errors.Is(err, project.ErrLanguage), errors.Is(err, project.ErrName):
@@ -40,15 +41,18 @@ build will use, or how to install one.`,
 			case err != nil:
 				return err
 			}
+
 			sort.Strings(files)
 			uses, err := LookForTools(c.Context(), dir)
 			if err != nil && !errors.Is(err, project.ErrTools) {
 				return err
 			}
+
 			missing := ""
 			if err != nil {
 				missing = err.Error()
 			}
+
 			made := struct {
 				Name     string   `json:"name"`
 				Language string   `json:"language"`
@@ -57,11 +61,13 @@ build will use, or how to install one.`,
 				Uses     string   `json:"uses,omitempty"`    // by which the build is done
 				Missing  string   `json:"missing,omitempty"` // what is to be installed
 			}{args[1], args[0], dir, files, uses, missing}
+
 			err = a.Print(made, func(w io.Writer) {
 				for _, f := range files {
 					fmt.Fprintf(w, "%s/%s\n", dir, f)
 				}
 			}, func() string { return args[1] })
+
 			if err == nil && a.Format == "table" {
 				if missing != "" {
 					fmt.Fprintln(a.Err, missing)
@@ -70,9 +76,11 @@ build will use, or how to install one.`,
 				}
 				fmt.Fprintf(a.Err, "next: cd %s && ./test; then wasmhost dev\n", dir)
 			}
+
 			return err
 		},
 	}
+
 	c.Flags().StringVar(&dir, "dir", "", "the folder; default: the name")
 	return c
 }

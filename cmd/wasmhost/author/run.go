@@ -87,6 +87,7 @@ An event that fails leaves no trace; the others go on, and the exit code is 9.`,
 			if r.state != "" && r.record+r.replay != "" {
 				return cli.Usagef("--state goes on with a daemon: a transcript begins with a new one")
 			}
+
 			wasm, err := r.Read(a, args[0])
 			if err != nil {
 				return err
@@ -94,6 +95,7 @@ An event that fails leaves no trace; the others go on, and the exit code is 9.`,
 			return r.module(c.Context(), wasm)
 		},
 	}
+
 	r.Declare(c)
 	c.Flags().StringVar(&r.config, "config", "", "configuration for a new daemon, as the module takes it")
 	cli.MayBeEmpty(c, "config")
@@ -112,10 +114,12 @@ func (r *running) module(ctx context.Context, wasm []byte) (err error) {
 	if err != nil {
 		return err
 	}
+
 	trial, err := guesttest.NewRunner(ctx, wasm, limits)
 	if err != nil {
 		return err
 	}
+
 	defer func() { err = errors.Join(err, trial.Close(context.WithoutCancel(ctx))) }()
 	if trial.Grants, err = r.grants(); err != nil {
 		return err
@@ -123,29 +127,35 @@ func (r *running) module(ctx context.Context, wasm []byte) (err error) {
 	if r.replay != "" {
 		return r.replayed(ctx, trial)
 	}
+
 	began := time.Now().UnixNano()
 	if r.daemon, err = r.begin(ctx, trial, began); err != nil {
 		return err
 	}
+
 	defer func() { err = errors.Join(err, r.daemon.Close()) }()
 	r.out = bufio.NewWriter(r.Payloads())
 	if err = r.begun(began); err == nil {
 		err = errors.Join(r.feed(ctx), r.out.Flush())
 	}
+
 	if r.state+r.record != "" {
 		r.Grace.Ending.Store(true) // an interrupt has the files written
 	}
+
 	err = errors.Join(err, r.recorder.close(ctx.Err() != nil, err))
 	r.left()
 	if r.state != "" && (err == nil || ctx.Err() != nil) {
 		err = errors.Join(err, r.save())
 	}
+
 	switch {
 	case err != nil:
 		return err
 	case r.failed > 1:
 		return fmt.Errorf("%d of %d events failed; the first: %w", r.failed, r.events, r.first)
 	}
+
 	return r.first
 }
 
@@ -160,9 +170,11 @@ func (r *running) begin(ctx context.Context, trial *guesttest.Runner, now int64)
 			}
 			return d, nil
 		}
+
 		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
+
 		fmt.Fprintf(r.Err, "%s is not there: a new daemon\n", r.state)
 	}
 	return trial.Spawn(ctx, []byte(r.config), now, r.log)
@@ -187,6 +199,7 @@ func (r *running) feed(ctx context.Context) error {
 		b   []byte
 		err error
 	}
+
 	lines := make(chan line)
 	go func() { // reading cannot be interrupted
 		defer close(lines)
@@ -197,11 +210,13 @@ func (r *running) feed(ctx context.Context) error {
 			case <-ctx.Done():
 				return
 			}
+
 			if err != nil {
 				return
 			}
 		}
 	}()
+
 	for {
 		select {
 		case <-ctx.Done():
@@ -230,17 +245,20 @@ func (r *running) event(line []byte) error {
 			return cli.Usagef("line %d: %v", r.events, err)
 		}
 	}
+
 	for h.Kind != daemon.EventTimer {
 		due, ok := r.daemon.NextTimer()
 		if !ok || due.At > h.at {
 			break
 		}
+
 		timer := happening{Event: daemon.Event{Kind: daemon.EventTimer}}
 		outputs, err := r.deliver(&timer)
 		if err := r.answered(timer, outputs, err); err != nil {
 			return err
 		}
 	}
+
 	outputs, err := r.deliver(&h)
 	if errors.Is(err, errNoTimer) {
 		return cli.Usagef("line %d: %v", r.events, err)
@@ -256,6 +274,7 @@ func (r *running) answered(h happening, outputs [][]byte, err error) error {
 	if err := r.recorder.line(transcribed(h, outputs, r.effectLines(), err)); err != nil {
 		return err
 	}
+
 	if err != nil {
 		if r.failed++; r.failed == 1 {
 			r.first = err
@@ -263,11 +282,13 @@ func (r *running) answered(h happening, outputs [][]byte, err error) error {
 		fmt.Fprintf(r.Err, "event %d: %s (%s)\n", r.events, cli.OneLine(err.Error()), problem.Of(err).Code)
 		return nil
 	}
+
 	for _, b := range outputs {
 		if err := r.output(b); err != nil {
 			return err
 		}
 	}
+
 	if err := r.effects(); err != nil {
 		return err
 	}

@@ -14,21 +14,26 @@ func (r *running) grants() (*effect.Grants, error) {
 	if len(r.mayPublish)+len(r.maySend) == 0 {
 		return nil, nil
 	}
+
 	g := &effect.Grants{}
 	for _, p := range r.mayPublish {
 		g.Publish = append(g.Publish, effect.PublishGrant{Node: 1, Pattern: p})
 	}
+
 	for _, text := range r.maySend {
 		if text == "*" {
 			g.SendAny = true
 			continue
 		}
+
 		id, err := identity.ParseEntityID(text)
 		if err != nil {
 			return nil, err
 		}
+
 		g.Send = append(g.Send, id)
 	}
+
 	return g, g.Check()
 }
 
@@ -59,12 +64,15 @@ func (r *running) effectLines() []effectLine {
 		case effect.Cancel:
 			line.Effect, line.Timer = "cancel", e.ID
 		}
+
 		if e.Kind != effect.Cancel {
 			p := payloadOf(e.Payload)
 			line.payload = &p
 		}
+
 		lines = append(lines, line)
 	}
+
 	return lines
 }
 

@@ -58,6 +58,7 @@ func (e *eventLine) happening(now int64) (h happening, err error) {
 	if e.Text != nil {
 		h.Payload = []byte(*e.Text)
 	}
+
 	if e.Time != nil {
 		h.at = e.Time.UnixNano()
 	}
@@ -70,6 +71,7 @@ func (e *eventLine) happening(now int64) (h happening, err error) {
 			return h, fmt.Errorf("not an event: sender: %w", err)
 		}
 	}
+
 	return h, nil
 }
 
@@ -91,5 +93,6 @@ func (e *eventLine) checkSource(kind daemon.EventKind, size int) error {
 	case kind == daemon.EventGap && size != 16:
 		return fmt.Errorf("not an event: a gap has a payload of 16 bytes, not %d", size)
 	}
+
 	return nil
 }

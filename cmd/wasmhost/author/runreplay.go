@@ -26,12 +26,14 @@ func (r *running) newRecorder() *recorder {
 	if r.record == "" {
 		return nil
 	}
+
 	in, out := io.Pipe()
 	rec := &recorder{bufio.NewWriter(out), out, make(chan error, 1)}
 	go func() {
 		err := r.WriteTo(r.record, in)
 		rec.done <- errors.Join(err, in.CloseWithError(err))
 	}()
+
 	return rec
 }
 
@@ -53,6 +55,7 @@ func (rec *recorder) close(interrupted bool, err error) error {
 		<-rec.done // it is the same error
 		return nil
 	}
+
 	err = errors.Join(rec.out.Flush(), rec.pipe.Close())
 	return errors.Join(err, <-rec.done)
 }
@@ -81,10 +84,12 @@ func (r *running) deliver(h *happening) ([][]byte, error) {
 	if h.Kind != daemon.EventTimer {
 		return r.daemon.Deliver(h.Event, h.at)
 	}
+
 	due, waits := r.daemon.NextTimer()
 	if !waits {
 		return nil, errNoTimer
 	}
+
 	h.Payload, h.at = due.Payload, due.At
 	return r.daemon.Fire()
 }
@@ -95,6 +100,7 @@ func readTranscript(a *cli.App, path string) ([]transcriptLine, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	lines, err := parseTranscript(in)
 	if err = errors.Join(err, in.Close()); err != nil {
 		return nil, cli.Usagef("%s: %v", path, err)
@@ -109,6 +115,7 @@ func (r *running) replayed(ctx context.Context, trial *guesttest.Runner) (err er
 	if err != nil {
 		return err
 	}
+
 	at, rest := transcriptBegin.UnixNano(), lines
 	if len(lines) > 0 && lines[0].Config != nil {
 		rest = lines[1:]
@@ -119,6 +126,7 @@ func (r *running) replayed(ctx context.Context, trial *guesttest.Runner) (err er
 			at = lines[0].Time.UnixNano()
 		}
 	}
+
 	if len(rest) == 0 {
 		return cli.Usagef("%s has no events", r.replay)
 	}
@@ -127,10 +135,12 @@ func (r *running) replayed(ctx context.Context, trial *guesttest.Runner) (err er
 	if r.daemon, err = trial.Spawn(ctx, []byte(r.config), at, func(_ int, text string) { said = append(said, text) }); err != nil {
 		return err
 	}
+
 	defer func() { err = errors.Join(err, r.daemon.Close()) }()
 	if err = r.begun(at); err != nil {
 		return err
 	}
+
 	differ := 0
 	for i := range rest {
 		said = said[:0]
@@ -142,6 +152,7 @@ func (r *running) replayed(ctx context.Context, trial *guesttest.Runner) (err er
 		if err = r.recorder.line(got); err != nil {
 			break
 		}
+
 		if r.record == "" && !rest[i].allows(got) {
 			differ++
 			fmt.Fprintf(r.Err, "line %d differs:\n  want %s\n  got  %s\n", len(lines)-len(rest)+i+1, &rest[i], got)
@@ -150,11 +161,13 @@ func (r *running) replayed(ctx context.Context, trial *guesttest.Runner) (err er
 			}
 		}
 	}
+
 	if err = errors.Join(err, r.recorder.close(false, err)); errors.Is(err, errDiffers) {
 		return cli.ExitWith(api.ExitVerification, err)
 	} else if err != nil {
 		return err
 	}
+
 	if differ > 0 {
 		return cli.ExitWith(api.ExitVerification, fmt.Errorf("%w: %d of %d events differ from %s", errDiffers, differ, len(rest), r.replay))
 	}
@@ -166,6 +179,7 @@ func (r *running) agreed(events int) error {
 	if r.record != "" {
 		verb = "answered anew from"
 	}
+
 	return r.Print(struct {
 		Events int `json:"events"`
 	}{events}, func(w io.Writer) {
@@ -178,22 +192,27 @@ func (r *running) again(ctx context.Context, l *transcriptLine, at int64) (*tran
 	if err := ctx.Err(); err != nil {
 		return nil, at, err
 	}
+
 	h, err := l.happening(at)
 	if err != nil {
 		return nil, at, err
 	}
+
 	h.at = max(h.at, at)
 
 	if due, waits := r.daemon.NextTimer(); waits && h.Kind != daemon.EventTimer && due.At <= h.at {
 		return nil, at, fmt.Errorf(`%w: a timer was due before, at %s, and has no line with "kind":"timer"`, errDiffers, time.Unix(0, due.At).UTC().Format(time.RFC3339Nano))
 	}
+
 	outputs, err := r.deliver(&h)
 	if errors.Is(err, errNoTimer) {
 		err = fmt.Errorf("%w: %w", errDiffers, err)
 	}
+
 	if err != nil && !isFailure(err) {
 		return nil, at, err
 	}
+
 	h.at = max(h.at, at)
 	return transcribed(h, outputs, r.effectLines(), err), h.at, nil
 }

@@ -69,6 +69,7 @@ func parseTranscript(in io.Reader) ([]transcriptLine, error) {
 		if err != nil {
 			return nil, err
 		}
+
 		var l transcriptLine
 		if err := canon.UnmarshalJSON(b, &l); err != nil {
 			return nil, fmt.Errorf("line %d: not a line of a transcript: %w", len(lines)+1, err)
@@ -76,6 +77,7 @@ func parseTranscript(in io.Reader) ([]transcriptLine, error) {
 		if err := l.check(len(lines) == 0); err != nil {
 			return nil, fmt.Errorf("line %d: %w", len(lines)+1, err)
 		}
+
 		lines = append(lines, l)
 	}
 }
@@ -92,19 +94,23 @@ func (l *transcriptLine) check(first bool) error {
 		}
 		return nil
 	}
+
 	if l.Fails != nil && (l.Outputs != nil || l.Effects != nil) {
 		return errors.New(`an event that "fails" has no outputs and no effects`)
 	}
+
 	for _, o := range l.Outputs {
 		if (o.Text == nil) == (o.Payload == nil) {
 			return errors.New(`an output has one of "text" and "payload"`)
 		}
 	}
+
 	for _, e := range l.Effects {
 		if (e.Text == nil) == (e.Payload == nil) && e.Effect != "cancel" {
 			return errors.New(`an effect has one of "text" and "payload"`)
 		}
 	}
+
 	_, err := l.happening(1)
 	return err
 }
@@ -118,6 +124,7 @@ func transcribed(h happening, outputs [][]byte, effects []effectLine, err error)
 			l.Kind = name
 		}
 	}
+
 	if h.Kind == daemon.EventDaemon || h.Kind == daemon.EventChannel && h.Sender != (identity.EntityID{}) {
 		l.Sender = h.Sender.String()
 	}
@@ -133,6 +140,7 @@ func transcribed(h happening, outputs [][]byte, effects []effectLine, err error)
 	for _, b := range outputs {
 		l.Outputs = append(l.Outputs, datumOf(b))
 	}
+
 	for _, e := range effects {
 		x := expectedEffect{Effect: e.Effect, Channel: e.Channel, To: e.To, Timer: e.Timer, At: e.At}
 		if e.payload != nil {
@@ -140,6 +148,7 @@ func transcribed(h happening, outputs [][]byte, effects []effectLine, err error)
 		}
 		l.Effects = append(l.Effects, x)
 	}
+
 	return l
 }
 
@@ -168,6 +177,7 @@ func (l *transcriptLine) allows(got *transcriptLine) bool {
 			return false
 		}
 	}
+
 	if l.Fails != nil || got.Fails != nil {
 		return l.Fails != nil && got.Fails != nil && l.Fails.allows(got.Fails)
 	}

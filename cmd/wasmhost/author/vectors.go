@@ -25,14 +25,17 @@ func vectors(a *cli.App, ctx context.Context, wasm []byte, o crossOptions) (err 
 	if err != nil {
 		return err
 	}
+
 	v, err := guesttest.ReadVectors(b)
 	if err != nil {
 		return cli.Usagef("%s: %v", o.vectors, err)
 	}
+
 	trial, err := guesttest.NewRunner(ctx, wasm, daemon.Limits{})
 	if err != nil {
 		return err
 	}
+
 	defer func() { err = errors.Join(err, trial.Close(ctx)) }()
 	wrong := []wrongStep{}
 	if err := v.Run(ctx, trial, func(step int, what string) error {
@@ -41,10 +44,12 @@ func vectors(a *cli.App, ctx context.Context, wasm []byte, o crossOptions) (err 
 	}); err != nil {
 		return err
 	}
+
 	answer := struct {
 		Steps int         `json:"steps"`
 		Wrong []wrongStep `json:"wrong"`
 	}{len(v.Steps), wrong}
+
 	if a.Format == "jsonl" {
 		for _, w := range wrong {
 			if err := json.NewEncoder(a.Out).Encode(w); err != nil {
@@ -59,6 +64,7 @@ func vectors(a *cli.App, ctx context.Context, wasm []byte, o crossOptions) (err 
 	}, func() string { return trial.Report().Digest }); err != nil {
 		return err
 	}
+
 	if len(wrong) > 0 {
 		return cli.ExitWith(api.ExitVerification, fmt.Errorf("%d of %d steps differ from the golden vectors", len(wrong), len(v.Steps)))
 	}
