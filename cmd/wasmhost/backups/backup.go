@@ -58,28 +58,33 @@ A backup is whole or not there. With -o jsonl there is a line for each step.`,
 			if err != nil {
 				return err
 			}
+
 			to, err := at.open(args[0], true)
 			if err != nil {
 				return err
 			}
+
 			defer func() { err = errors.Join(err, to.Close()) }()
 			began := time.Now()
 			m, fresh, err := makeBackup(a, c.Context(), to, req)
 			if err != nil {
 				return err
 			}
+
 			if file, ok := to.(*backup.Archive); ok {
 				if err := file.Close(); err != nil {
 					return err
 				}
 				to = noClose{to}
 			}
+
 			out := madeBackup{summaryOf(m), fresh, time.Since(began).Milliseconds()}
 			return a.Print(out, func(w io.Writer) {
 				fmt.Fprintf(w, "backup %s of node %s: %d files, %s, of which %s are new, in %s\n", m.ID, nameOr(m.NodeName, m.NodeID), len(m.Files), cli.Size(m.Size()), cli.Size(fresh), cli.Millis(float64(out.MS)))
 			}, func() string { return m.ID })
 		},
 	}
+
 	at.declare(c)
 	c.Flags().StringVar(&passFile, "passphrase-file", "", "file with the passphrase that the backup is sealed to")
 	c.Flags().StringVar(&recipient, "recipient", "", "seal key of the key file that the backup is sealed for")
@@ -111,23 +116,28 @@ func sealFor(passFile, recipient string) (req api.Backup, err error) {
 		req.Recipient = recipient
 		return req, nil
 	}
+
 	pass, err := cli.Passphrase(passFile)
 	if err != nil {
 		return req, err
 	}
+
 	holder, err := identity.Generate()
 	if err != nil {
 		return req, err
 	}
+
 	defer holder.Wipe()
 	seal, err := holder.SealKey()
 	if err != nil {
 		return req, err
 	}
+
 	file, err := identity.EncodeKey(holder, pass)
 	if err != nil {
 		return req, err
 	}
+
 	req.Recipient, req.Holder = hex.EncodeToString(seal[:]), string(file)
 	return req, nil
 }
@@ -138,6 +148,7 @@ func makeBackup(a *cli.App, ctx context.Context, to backup.Objects, req api.Back
 	if req.Parent, err = backup.Last(ctx, to); err != nil {
 		return nil, 0, err
 	}
+
 	err = backup.Digests(ctx, to, func(digest string) {
 		if len(req.Have) < api.MaxHave {
 			req.Have = append(req.Have, digest)
@@ -146,10 +157,12 @@ func makeBackup(a *cli.App, ctx context.Context, to backup.Objects, req api.Back
 	if err != nil {
 		return nil, 0, err
 	}
+
 	stream, err := a.Client().Node().Backup(ctx, req)
 	if err != nil {
 		return nil, 0, err
 	}
+
 	defer stream.Close()
 	show := &backupShower{App: a}
 	defer show.clear()
@@ -157,6 +170,7 @@ func makeBackup(a *cli.App, ctx context.Context, to backup.Objects, req api.Back
 		fresh = p.Fresh
 		show.step(p)
 	})
+
 	return m, fresh, err
 }
 
@@ -174,11 +188,13 @@ listed with the reason, and makes the exit code 10.
 			if err != nil {
 				return err
 			}
+
 			defer func() { err = errors.Join(err, from.Close()) }()
 			list, err := backup.List(c.Context(), from)
 			if err != nil {
 				return err
 			}
+
 			out := make([]backupSummary, 0, len(list))
 			var bad error
 			for _, l := range list {
@@ -189,15 +205,18 @@ listed with the reason, and makes the exit code 10.
 				}
 				out = append(out, summaryOf(l.Manifest))
 			}
+
 			err = cli.PrintList(a, out, "BACKUP\tNODE\tCREATED\tFILES\tSIZE\tSEALED FOR\tPARENT", func(s backupSummary) string {
 				if s.Error != "" {
 					return fmt.Sprintf("%s\t-\t-\t-\t-\t-\t%s", s.ID, cli.OneLine(s.Error))
 				}
 				return fmt.Sprintf("%s\t%s\t%s\t%d\t%s\t%s\t%s", s.ID, nameOr(s.NodeName, s.NodeID), s.Created.Format(time.RFC3339), s.Files, cli.Size(s.Bytes), s.sealedFor(), nameOr(s.Parent, "-"))
 			}, func(s backupSummary) string { return s.ID })
+
 			return errors.Join(err, bad)
 		},
 	}
+
 	at.declare(c)
 	return c
 }
@@ -219,22 +238,26 @@ code 10, with what is damaged or missing, where it does not hold.
 			if err != nil {
 				return err
 			}
+
 			defer func() { err = errors.Join(err, from.Close()) }()
 			m, err := backup.Read(c.Context(), from, id)
 			if err != nil {
 				return err
 			}
+
 			show := &backupShower{App: a}
 			err = backup.Verify(c.Context(), from, m, show.step)
 			show.clear()
 			if err != nil {
 				return err
 			}
+
 			return a.Print(summaryOf(m), func(w io.Writer) {
 				fmt.Fprintf(w, "backup %s of node %s holds: %d files, %s\n", m.ID, nameOr(m.NodeName, m.NodeID), len(m.Files), cli.Size(m.Size()))
 			}, func() string { return m.ID })
 		},
 	}
+
 	at.declare(c)
 	c.Flags().StringVar(&id, "backup", "", "the backup; default: the last")
 	return c

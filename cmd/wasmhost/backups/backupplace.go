@@ -34,6 +34,7 @@ func (o *placeOptions) open(place string, create bool) (backup.Objects, error) {
 		}
 		return asObjects(at, err)
 	}
+
 	info, err := os.Stat(place)
 	switch {
 	case err == nil && info.IsDir(), errors.Is(err, fs.ErrNotExist) && create && strings.HasSuffix(place, "/"):
@@ -43,6 +44,7 @@ func (o *placeOptions) open(place string, create bool) (backup.Objects, error) {
 	case create && (err == nil || errors.Is(err, fs.ErrNotExist)):
 		return asObjects(backup.NewArchive(place))
 	}
+
 	return nil, fmt.Errorf("opening the place of backups: %w", err)
 }
 
@@ -75,6 +77,7 @@ func (s *backupShower) step(p backup.Progress) {
 			s.told = now
 			_ = json.NewEncoder(s.Out).Encode(map[string]any{"progress": p}) // a reader that is gone is found at the end
 		}
+
 	case cli.IsTerminal(s.Err):
 		if s.bar == nil {
 			s.bar = progressbar.NewOptions64(max(p.Whole, 1), progressbar.OptionSetWriter(cli.Bare(s.Err)), progressbar.OptionShowBytes(true),
@@ -82,6 +85,7 @@ func (s *backupShower) step(p backup.Progress) {
 			s.bar.Describe(p.Phase)
 		}
 		_ = s.bar.Set64(min(p.Done, s.bar.GetMax64()-1)) // at its end the bar would go; a terminal that is gone is found at the end
+
 	case began:
 		fmt.Fprintf(s.Err, "%s: %s\n", p.Phase, cli.Size(p.Whole))
 	}

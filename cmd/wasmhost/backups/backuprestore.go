@@ -53,25 +53,30 @@ The node's part in a cluster's directory is not in a backup: start the node with
 			if o.data == "" {
 				return cli.Usagef("give --data DIR: the directory that is to be made")
 			}
+
 			from, err := o.open(args[0], false)
 			if err != nil {
 				return err
 			}
+
 			defer func() { err = errors.Join(err, from.Close()) }()
 			m, err := backup.Read(c.Context(), from, o.id)
 			if err != nil {
 				return err
 			}
+
 			out, err := restoreFrom(a, c.Context(), from, m, &o)
 			if err != nil {
 				return err
 			}
+
 			return a.Print(out, func(w io.Writer) {
 				fmt.Fprintf(w, "backup %s of node %s is in %s, incarnation %d: %d files, %s\n", m.ID, nameOr(m.NodeName, m.NodeID), o.data, out.Incarnation, len(m.Files), cli.Size(m.Size()))
 				fmt.Fprintf(w, "%d daemons will be held until each is confirmed: wasmhost serve --data %s, then wasmhost backup pending\n", out.Held, o.data)
 			}, func() string { return o.data })
 		},
 	}
+
 	o.declare(c)
 	c.Flags().StringVar(&o.data, "data", "", "the data directory to make")
 	c.Flags().StringVar(&o.id, "backup", "", "the backup; default: the last")
@@ -99,15 +104,18 @@ func restoreFrom(a *cli.App, ctx context.Context, from backup.Objects, m *backup
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return out, fmt.Errorf("restoring: %w", err)
 	}
+
 	key, err := o.nodeKey(m)
 	if err != nil {
 		return out, err
 	}
+
 	defer key.Wipe()
 	nodePass, err := cli.Passphrase(o.nodePassFile)
 	if err != nil {
 		return out, err
 	}
+
 	cli.PrivateFiles()
 	dir := filepath.Clean(o.data) + ".restoring-" + m.ID
 	defer func() {
@@ -118,6 +126,7 @@ func restoreFrom(a *cli.App, ctx context.Context, from backup.Objects, m *backup
 	if err := os.RemoveAll(dir); err != nil { // what an interrupted restoration left
 		return out, fmt.Errorf("restoring: %w", err)
 	}
+
 	show := &backupShower{App: a}
 	err = backup.Restore(ctx, from, m, dir, show.step)
 	show.clear()
@@ -127,6 +136,7 @@ func restoreFrom(a *cli.App, ctx context.Context, from backup.Objects, m *backup
 	if err := identity.WriteKeyFile(node.KeyFile(dir), key, nodePass); err != nil {
 		return out, err
 	}
+
 	in := host.Incarnation{Number: m.Incarnation + 1, Backup: m.ID, Taken: m.Created, Restored: time.Now(), Addr: m.Addr}
 	held, err := markRestored(dir, in)
 	if err != nil {
@@ -135,6 +145,7 @@ func restoreFrom(a *cli.App, ctx context.Context, from backup.Objects, m *backup
 	if err := os.Rename(dir, o.data); err != nil {
 		return out, fmt.Errorf("restoring: %w", err)
 	}
+
 	return restoredTo{Backup: m.ID, NodeID: m.NodeID, Data: o.data, Incarnation: in.Number, Files: len(m.Files), Bytes: m.Size(), Held: held}, nil
 }
 
@@ -153,6 +164,7 @@ func (o *restoreOptions) nodeKey(m *backup.Manifest) (*identity.KeyPair, error) 
 	if err != nil {
 		return nil, err
 	}
+
 	var recipient *identity.KeyPair
 	switch {
 	case o.keyFile != "":
@@ -162,9 +174,11 @@ func (o *restoreOptions) nodeKey(m *backup.Manifest) (*identity.KeyPair, error) 
 	default:
 		recipient, err = identity.DecodeKey([]byte(m.Key.Holder), pass)
 	}
+
 	if err != nil {
 		return nil, err
 	}
+
 	defer recipient.Wipe()
 	return m.OpenKey(recipient)
 }
@@ -180,6 +194,7 @@ the node itself, whose channels are held too, is confirmed.`,
 			if err != nil {
 				return err
 			}
+
 			held, err := a.Client().Node().Held(c.Context())
 			if err != nil {
 				return err
@@ -187,6 +202,7 @@ the node itself, whose channels are held too, is confirmed.`,
 			if !in.Confirmed {
 				fmt.Fprintln(a.Err, incarnationText(in))
 			}
+
 			return cli.PrintList(a, held, "NAME\tORIGIN\tHELD FOR\tWHY", func(h api.Held) string {
 				return fmt.Sprintf("%s\t%s\t%s\t%s", h.Name, h.Origin, h.Code, cli.OneLine(h.Why))
 			}, func(h api.Held) string { return nameOr(h.Name, h.EntityID) })
@@ -215,6 +231,7 @@ Exit code 12, with the reasons, where some could not be.`,
 			})
 		},
 	}
+
 	c.Flags().BoolVar(&all, "all", false, "every held daemon, and the node with its channels")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
@@ -232,6 +249,7 @@ history of its copy as evidence. It is refused where no node is known to have mo
 			return decideEach(a, c, args, all, yes, "give up what this node has from the backup for the copies that have more", a.Client().Daemons().Yield, nil)
 		},
 	}
+
 	c.Flags().BoolVar(&all, "all", false, "every held daemon")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
@@ -245,10 +263,12 @@ func decideEach(a *cli.App, c *cobra.Command, args []string, all, yes bool, what
 	if (len(args) == 1) == all {
 		return cli.Usagef("give either DAEMON or --all")
 	}
+
 	held, err := a.Client().Node().Held(c.Context())
 	if err != nil {
 		return err
 	}
+
 	refs := args
 	for _, h := range held {
 		if all && (h.Code == daemon.HoldUnconfirmed.String() || last == nil && h.NodeID != "") { // what another node proved is given up, never confirmed together
@@ -258,9 +278,11 @@ func decideEach(a *cli.App, c *cobra.Command, args []string, all, yes bool, what
 			fmt.Fprintf(a.Err, "daemon %s is held (%s): %s\n", nameOr(h.Name, h.Origin), h.Code, cli.OneLine(h.Why))
 		}
 	}
+
 	if err := a.Confirm(yes, what); err != nil {
 		return err
 	}
+
 	done := []api.Mended{}
 	var failed error
 	for _, ref := range refs {
@@ -272,17 +294,21 @@ func decideEach(a *cli.App, c *cobra.Command, args []string, all, yes bool, what
 			failed = errors.Join(failed, err)
 			continue
 		}
+
 		done = append(done, m)
 	}
+
 	if all && failed == nil && last != nil {
 		failed = last(c.Context())
 	}
+
 	if err := cli.PrintList(a, done, "SEQUENCE\tEPOCH\tHOW", func(m api.Mended) string { return fmt.Sprintf("%d\t%d\t%s", m.After, m.Epoch, m.How) }, func(m api.Mended) string { return m.How }); err != nil {
 		return err
 	}
 	if failed != nil {
 		return cli.ExitWith(api.ExitIncomplete, fmt.Errorf("%w: %w", errUndecided, failed))
 	}
+
 	return nil
 }
 
