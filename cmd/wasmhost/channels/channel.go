@@ -41,6 +41,7 @@ func (e *elsewhere) at(a *cli.App) (client.AtNode, error) {
 	if e.token == "" {
 		return at, nil
 	}
+
 	chain, err := a.ReadToken(e.token)
 	if err == nil {
 		at.Token, err = chain.Text()
@@ -64,6 +65,7 @@ further behind gets a gap in place of what it missed.`, Example: `  wasmhost cha
 		if keep != 0 {
 			req.KeepFor = keep.String()
 		}
+
 		for _, r := range roots {
 			id, err := cli.Subject(r)
 			if err != nil {
@@ -71,12 +73,14 @@ further behind gets a gap in place of what it missed.`, Example: `  wasmhost cha
 			}
 			req.Roots = append(req.Roots, id.String())
 		}
+
 		ch, err := a.Client().Channels().Create(c.Context(), req)
 		if err != nil {
 			return err
 		}
 		return printChannel(a, ch)
 	}}
+
 	c.Flags().StringSliceVar(&roots, "token-roots", nil, "keys whose tokens are good: entity ids or key files, with commas between")
 	c.Flags().BoolVar(&req.Gated, "gated", false, "ask for a token even without roots: the node's owner alone then uses it")
 	c.Flags().BoolVar(&req.Family, "family", false, "the channels beneath it come to be, with the same bounds and roots, when they are first used")
@@ -113,6 +117,7 @@ func channelListCommand(a *cli.App) *cobra.Command {
 		Head: channelHead, Row: func(c api.Channel) string { return channelRow(a, c) },
 		Name: func(ch api.Channel) string { return ch.Name },
 	})
+
 	c.Flags().StringVar(&of.node, "node", "", "the node whose channels are listed; default: this one")
 	return c
 }
@@ -124,6 +129,7 @@ func channelInspectCommand(a *cli.App) *cobra.Command {
 		if err != nil {
 			return err
 		}
+
 		return a.Each(c, args, func(name string) error {
 			ch, err := a.Client().Channels().Get(c.Context(), name, at)
 			if err != nil {
@@ -132,9 +138,11 @@ func channelInspectCommand(a *cli.App) *cobra.Command {
 			if err := printChannel(a, ch); err != nil || a.Format != "table" {
 				return err
 			}
+
 			return a.Print(ch, func(w io.Writer) { writeChannel(a, w, ch) }, nil)
 		})
 	}}
+
 	of.flags(c)
 	return c
 }
@@ -157,10 +165,12 @@ func channelRemoveCommand(a *cli.App) *cobra.Command {
 		if err := a.Confirm(yes, "forget "+cli.TargetsOf("channel", args)+" and all events there"); err != nil {
 			return err
 		}
+
 		at, err := of.at(a)
 		if err != nil {
 			return err
 		}
+
 		return a.Each(c, args, func(name string) error {
 			ch, err := a.Client().Channels().Remove(c.Context(), name, at)
 			if err != nil {
@@ -169,6 +179,7 @@ func channelRemoveCommand(a *cli.App) *cobra.Command {
 			return a.Print(ch, func(w io.Writer) { fmt.Fprintf(w, "%s is removed, after %d events\n", ch.Name, ch.Next-1) }, func() string { return ch.Name })
 		})
 	}}
+
 	of.flags(c)
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return c
@@ -187,14 +198,17 @@ are durable, and prints the sequences that they have.`, Example: `  wasmhost cha
 		if err != nil {
 			return err
 		}
+
 		at, err := of.at(a)
 		if err != nil {
 			return err
 		}
+
 		next, done, err := eventsOf(a, source)
 		if err != nil {
 			return err
 		}
+
 		defer done()
 		sum := api.Published{}
 		err = a.Client().Channels().PublishAll(c.Context(), args[0], at, next, func(p api.Published) error {
@@ -210,9 +224,11 @@ are durable, and prints the sequences that they have.`, Example: `  wasmhost cha
 			}
 			return err
 		}
+
 		return a.Print(sum, func(w io.Writer) { fmt.Fprintln(w, publishedText(sum)) },
 			func() string { return fmt.Sprint(sum.First) })
 	}}
+
 	of.flags(c)
 	cli.DeclareEvents(c)
 	return c
@@ -234,6 +250,7 @@ func eventsOf(a *cli.App, source cli.EventSource) (next func() ([]byte, error), 
 		}
 		return cli.LineReader(in), func() { _ = in.Close() }, nil // it was only read
 	}
+
 	event, err := source.Read(a)
 	spent := false
 	return func() ([]byte, error) {
@@ -263,6 +280,7 @@ To subscribe a daemon see wasmhost subscribe.`, Example: `  wasmhost channel sub
 		if _, err := broker.ParseCursor(after); after != "" && err != nil {
 			return cli.Usagef("--after %q is neither a sequence nor a cursor", after)
 		}
+
 		left := count
 		err = a.Client().Channels().Follow(c.Context(), args[0], at, after, func(ev api.ChannelEvent) error {
 			if err := printChannelEvent(a, ev); err != nil {
@@ -274,13 +292,16 @@ To subscribe a daemon see wasmhost subscribe.`, Example: `  wasmhost channel sub
 			if left--; left == 0 && count > 0 {
 				return cli.ErrEnough
 			}
+
 			return nil
 		})
 		if errors.Is(err, cli.ErrEnough) {
 			return nil
 		}
+
 		return cli.UntilInterrupted(c, err)
 	}}
+
 	of.flags(c)
 	c.Flags().StringVar(&after, "after", "", "begin after the event of this sequence, or cursor; default: with the next")
 	c.Flags().Uint64Var(&count, "count", 0, "end after so many events; default: never")
@@ -295,6 +316,7 @@ func printChannelEvent(a *cli.App, ev api.ChannelEvent) error {
 		_, err := fmt.Fprintf(a.Err, "events %d to %d are no longer kept\n", ev.Sequence, ev.Lost)
 		return err
 	}
+
 	b, err := base64.StdEncoding.DecodeString(ev.Payload)
 	if err == nil {
 		_, err = a.Payloads().Write(append(b, '\n'))
