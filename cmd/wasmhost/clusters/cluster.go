@@ -32,6 +32,7 @@ The exit code is 6 while the node's lease does not hold.`, Example: `  wasmhost 
 			if s.Holding {
 				holds = "has ended: the node's daemons hold their events"
 			}
+
 			fmt.Fprintf(w, "cluster\t%s\nengine\t%s\nlease\t%v, %s\ndaemons\t%d, %d with too few standbys, %d lost\n", s.Name, s.Engine, lease(s.LeaseMS), holds, s.Daemons, s.Wanting, s.Orphaned)
 			if s.Error != "" {
 				fmt.Fprintf(w, "engine says\t%s\n", s.Error)
@@ -39,11 +40,13 @@ The exit code is 6 while the node's lease does not hold.`, Example: `  wasmhost 
 		}, func() string { return s.Name }); err != nil {
 			return err
 		}
+
 		if s.Holding {
 			return errHolding
 		}
 		return nil
 	}}
+
 	members := cli.Printing(a, &cobra.Command{Use: "members", Short: "List the cluster's nodes", Example: "  wasmhost cluster members -o json", Args: cli.Exact(0)}, cli.Listing[api.ClusterMember]{
 		Get: func(c *cobra.Command) ([]api.ClusterMember, error) {
 			s, err := a.Client().Cluster().Status(c.Context())
@@ -55,6 +58,7 @@ The exit code is 6 while the node's lease does not hold.`, Example: `  wasmhost 
 			if !m.Here {
 				here = "no"
 			}
+
 			if m.Leader {
 				role += ", leader"
 			}
@@ -62,6 +66,7 @@ The exit code is 6 while the node's lease does not hold.`, Example: `  wasmhost 
 		},
 		Name: func(m api.ClusterMember) string { return m.NodeID },
 	})
+
 	var yes bool
 	remove := &cobra.Command{Use: "remove NODE", Short: "Forget a node that is gone for good", Long: `Forget a node of the cluster that is gone for good: it has no vote in the engine any
 more, no node of the cluster trusts it, and it does not come back unless it joins one
@@ -70,12 +75,14 @@ node that is there is not removed: stop it first.`, Example: "  wasmhost cluster
 		if err := a.Confirm(yes, "forget node "+args[0]+" of the cluster"); err != nil {
 			return err
 		}
+
 		m, err := a.Client().Cluster().RemoveMember(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
 		return a.Print(m, func(w io.Writer) { fmt.Fprintf(w, "node %s is forgotten\n", cli.OrID(m.Name, m.NodeID)) }, func() string { return m.NodeID })
 	}}
+
 	remove.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.AddCommand(status, members, remove, clusterRecoverCommand(a))
 	return c

@@ -37,11 +37,13 @@ the drain. With -o jsonl there is a line for each daemon.`,
 			if deadline < 0 || c.Flags().Changed("deadline") && deadline < time.Millisecond {
 				return cli.Usagef("--deadline %v is not at least a millisecond", deadline)
 			}
+
 			req.To, req.DeadlineMS = to.Texts, deadline.Milliseconds()
 			node, err := nodeOr(a, c, args)
 			if err != nil {
 				return err
 			}
+
 			s := &drainShower{App: a, bar: a.Format == "table" && cli.IsTerminal(a.Err)}
 			sum, err := a.Client().Nodes().Drain(c.Context(), node, req, s.step)
 			s.clear()
@@ -49,18 +51,21 @@ the drain. With -o jsonl there is a line for each daemon.`,
 				fmt.Fprintln(a.Err, "detached: the drain goes on; watch it: wasmhost node drain; end it: wasmhost node undrain")
 				return err
 			}
+
 			if sum == nil {
 				if err == nil && req.Detach {
 					return a.Print(map[string]any{"node_id": node, "draining": true}, func(w io.Writer) { fmt.Fprintf(w, "%s is being drained\n", a.NodeName(node)) }, func() string { return node })
 				}
 				return err
 			}
+
 			if printErr := s.end(sum); printErr != nil {
 				return printErr
 			}
 			return err
 		},
 	}
+
 	c.Flags().Var(&to, "to", "node that may take daemons; may stand several times; default: all that the node trusts")
 	c.Flags().DurationVar(&deadline, "deadline", 0, "end after so long, with what is left where it is; default: none")
 	c.Flags().IntVar(&req.Parallel, "parallel", 0, "how many daemons move at a time; default: 4")
@@ -79,6 +84,7 @@ and not released stay; those that are gone stay away.`,
 			if err != nil {
 				return err
 			}
+
 			n, err := a.Client().Nodes().Undrain(c.Context(), node)
 			if err != nil {
 				return err
@@ -123,6 +129,7 @@ func (s *drainShower) step(st api.DrainStep) error {
 		fmt.Fprintf(cli.Bare(s.Err), "\r\x1b[K%s", cli.OneLine(barText(p)))
 		s.drawn = true
 	}
+
 	return nil
 }
 
@@ -145,6 +152,7 @@ func (s *drainShower) end(sum *api.DrainSummary) error {
 		}
 		return json.NewEncoder(s.Out).Encode(map[string]any{"summary": sum, "daemons": s.all})
 	}
+
 	_, err := fmt.Fprintln(s.Out, summaryText(s.App, sum))
 	return err
 }
@@ -174,10 +182,12 @@ func barText(p *api.DrainProgress) string {
 	if p.Total > 0 {
 		full = barWidth * (p.Gone + p.Stayed) / p.Total
 	}
+
 	text := fmt.Sprintf("[%s%s] %d of %d", strings.Repeat("#", full), strings.Repeat(".", barWidth-full), p.Gone, p.Total)
 	if p.Stayed > 0 {
 		text += fmt.Sprintf(", %d stay", p.Stayed)
 	}
+
 	text += ", " + cli.Size(p.Bytes)
 	if p.RemainingMS > 0 {
 		text += fmt.Sprintf(", about %v left", cli.Millis(p.RemainingMS))

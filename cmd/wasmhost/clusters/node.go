@@ -36,10 +36,12 @@ daemons, whether it is being drained, and what this node may do there.` + cli.Se
 				if !first && a.Format == "table" {
 					fmt.Fprintln(a.Out)
 				}
+
 				first = false
 				return printCapable(a, n)
 			})
 		}}
+
 	grants := "all"
 	join := &cobra.Command{Use: "join TOKEN", Short: "Make this node and the one that printed the token trust each other", Long: `Make this node and the one that printed the token trust each other, as serve --join
 does at the start. - reads the token from standard input. This node gets there the
@@ -51,12 +53,14 @@ grant" says otherwise.`, Example: `  wasmhost --socket a.sock node token | wasmh
 			if err != nil {
 				return err
 			}
+
 			n, err := a.Client().Node().JoinWith(c.Context(), token, grants)
 			if err != nil {
 				return err
 			}
 			return printNode(a, n)
 		}}
+
 	join.Flags().StringVar(&grants, "rights", grants, "what the node that printed the token may do here: none, or some of all,read,operate,migrate,channels,kinds")
 	c.AddCommand(ls, inspect, join)
 	var ttl time.Duration
@@ -78,13 +82,16 @@ in the cluster's directory; one without join does not come in.`,
 					return err
 				}
 			}
+
 			t, err := a.Client().Node().JoinToken(c.Context(), ttl, rights)
 			if err != nil {
 				return err
 			}
+
 			fmt.Fprintf(a.Err, "the node that joins with it may do here: %s\n", rights)
 			return a.Print(t, func(w io.Writer) { fmt.Fprintln(w, t.Token) }, func() string { return t.Token })
 		}}
+
 	token.Flags().DurationVar(&ttl, "ttl", time.Hour, "for how long the token is good")
 	token.Flags().StringVar(&rights, "rights", "", "what the node that joins may do here: none, or some of all,read,operate,migrate,channels,kinds,join (default: "+defaultRights+"; on a node of a cluster all,join)")
 	trust := &cobra.Command{Use: "trust", Short: "Trusted nodes"}
@@ -93,12 +100,14 @@ in the cluster's directory; one without join does not come in.`,
 		if err := a.Confirm(yes, "end the trust in node "+args[0]); err != nil {
 			return err
 		}
+
 		n, err := a.Client().Nodes().Distrust(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
 		return printNode(a, n)
 	}}
+
 	rm.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	grant := &cobra.Command{Use: "grant NODE RIGHTS", Short: "Set what a trusted node may do here: none, or some of all,read,operate,migrate,channels,kinds,join", Long: grantHelp,
 		Args: cli.Exact(2), RunE: func(c *cobra.Command, args []string) error {
@@ -108,6 +117,7 @@ in the cluster's directory; one without join does not come in.`,
 			}
 			return printNode(a, n)
 		}}
+
 	grant.Example = "  wasmhost node trust grant b read,migrate"
 	trusted := nodeListCommand(a, "ls", "List the trusted nodes, what each may do here, and how often each was denied more", true)
 	trusted.Example = "  wasmhost node trust ls -o json"
@@ -126,6 +136,7 @@ func tokenRights(a *cli.App, ctx context.Context) (string, error) {
 	case err == nil, errors.As(err, &p) && p.Code == "no-cluster":
 		return defaultRights, nil
 	}
+
 	return "", err
 }
 
@@ -185,6 +196,7 @@ func printCapable(a *cli.App, n api.Node) error {
 		if n.Rights != "" {
 			fmt.Fprintf(w, "may do here\t%s (%d denied)\n", n.Rights, n.Denied)
 		}
+
 		c := n.Capabilities
 		if c == nil {
 			return
@@ -192,15 +204,18 @@ func printCapable(a *cli.App, n api.Node) error {
 		if c.Granted != "" {
 			fmt.Fprintf(w, "lets this node\t%s\n", c.Granted)
 		}
+
 		tags := make([]string, 0, len(c.Tags))
 		for k, v := range c.Tags {
 			tags = append(tags, k+"="+v)
 		}
+
 		slices.Sort(tags)
 		fmt.Fprintf(w, "tags\t%s\ndaemons\t%d\nmemory\t%s free of %s\n", strings.Join(tags, ", "), c.Daemons, cli.Size(c.FreeMemory), cli.Size(c.TotalMemory))
 		if c.Load != nil {
 			fmt.Fprintf(w, "load\t%.2f\n", *c.Load)
 		}
+
 		if c.Draining {
 			fmt.Fprintln(w, "draining\tyes")
 		}

@@ -32,6 +32,7 @@ three of these intervals.`,
 			if err != nil {
 				return err
 			}
+
 			return a.Print(out, func(w io.Writer) {
 				switch {
 				case out.Name == "":
@@ -44,6 +45,7 @@ three of these intervals.`,
 			}, func() string { return out.Name })
 		},
 	}
+
 	c.Flags().BoolVar(&req.DryRun, "dry-run", false, "say what would move, and move nothing")
 	return c
 }

@@ -41,26 +41,31 @@ they had: two directories at the same time can name two owners.`, Example: `  wa
 				return err
 			}
 		}
+
 		ctx, cancel := context.WithTimeout(c.Context(), timeout)
 		defer cancel()
 		r, err := a.Client().Cluster().Recover(ctx, dry)
 		if err != nil {
 			return err
 		}
+
 		if !dry {
 			fmt.Fprintln(a.Err, "the node restarts with the new directory")
 			if err := awaitDirectory(a, ctx); err != nil {
 				return err
 			}
 		}
+
 		if err := a.Print(r, func(w io.Writer) { printRecovery(w, &r) }, func() string { return r.Cluster }); err != nil {
 			return err
 		}
 		if n := len(r.Lost); n > 0 {
 			return &api.Problem{Code: "daemons-lost", Detail: fmt.Sprintf("of %d daemons no copy is left that proves its chain", n), Hint: "a node that is only away enters its daemons when it is back", Status: 409}
 		}
+
 		return nil
 	}}
+
 	c.Flags().BoolVar(&dry, "dry-run", false, "say what would be done, and change nothing")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how long it may take")
@@ -75,6 +80,7 @@ func awaitDirectory(a *cli.App, ctx context.Context) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	answered := time.Now()
+
 	for {
 		s, err := a.Client().Cluster().Status(ctx)
 		switch {
@@ -85,6 +91,7 @@ func awaitDirectory(a *cli.App, ctx context.Context) error {
 		case time.Since(answered) > restartTime:
 			return fmt.Errorf("the node has not restarted: see its log: %w", err)
 		}
+
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -98,20 +105,25 @@ func printRecovery(w io.Writer, r *api.Recovery) {
 	if r.DryRun {
 		verb = "would go on"
 	}
+
 	for _, n := range r.Nodes {
 		fmt.Fprintf(w, "node\t%s\t%s\t%s, %d copies\n", n.NodeID, n.Name, n.Answer, n.Copies)
 	}
+
 	for _, d := range r.Daemons {
 		complete := "complete"
 		if !d.Complete {
 			complete = "may lack its end"
 		}
+
 		fmt.Fprintf(w, "daemon\t%s\t%s\t%s on %s, epoch %d, %d outputs: %s\n", originOf(d.Entity), d.Name, verb, d.Node, d.Epoch, d.Sequence, complete)
 		if d.NotRaised != "" {
 			fmt.Fprintf(w, "\t\t\tits epoch is as before: %s\n", d.NotRaised)
 		}
+
 		printCopies(w, d.Copies)
 	}
+
 	for _, d := range r.Lost {
 		fmt.Fprintf(w, "lost\t%s\t%s\towned by %s, epoch %d: %s\n", originOf(d.Entity), d.Name, d.Owner, d.Epoch, d.Reason)
 		printCopies(w, d.Copies)
@@ -133,6 +145,7 @@ func printCopies(w io.Writer, copies []api.SurveyedCopy) {
 		if c.InSync {
 			how = "in sync"
 		}
+
 		if c.Error != "" {
 			fmt.Fprintf(w, "\t\t\t%s on %s, %s: %s\n", c.Role, c.Node, how, c.Error)
 		} else {
