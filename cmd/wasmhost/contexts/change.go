@@ -14,10 +14,12 @@ func Change(path string, change func(*Set) error) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
+
 	f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
+
 	defer func() { err = errors.Join(err, f.Close()) }() // which gives the lock back
 	if err := lock(f); err != nil {
 		return fmt.Errorf("waiting for other changes to %s: %w", path, err)
@@ -33,5 +35,6 @@ func Change(path string, change func(*Set) error) (err error) {
 	if err := Write(path, set); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
+
 	return nil
 }

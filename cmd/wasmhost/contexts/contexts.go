@@ -66,6 +66,7 @@ func (c Context) Check() error {
 	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil) {
 		return fmt.Errorf("%w: %s: the url is not https://HOST:PORT", ErrInvalid, c.Name)
 	}
+
 	for _, path := range []string{c.Socket, c.TokenFile, c.CAFile} {
 		if path != "" && !filepath.IsAbs(path) {
 			return fmt.Errorf("%w: %s: the path %q is not absolute", ErrInvalid, c.Name, path)
@@ -99,6 +100,7 @@ func Parse(text []byte) (Set, error) {
 	if len(f.Contexts) > maxContexts {
 		return Set{}, fmt.Errorf("%w: %d contexts, at most %d", ErrInvalid, len(f.Contexts), maxContexts)
 	}
+
 	s := Set{current: f.Current, all: make(map[string]Context, len(f.Contexts))}
 	for name, c := range f.Contexts {
 		c.Name = name
@@ -107,6 +109,7 @@ func Parse(text []byte) (Set, error) {
 		}
 		s.all[name] = c
 	}
+
 	if _, ok := s.all[s.current]; s.current != "" && !ok {
 		return Set{}, fmt.Errorf("%w: the current one, %q, is not there", ErrInvalid, s.current)
 	}
@@ -157,9 +160,11 @@ func (s *Set) Add(c Context, replace bool) error {
 	} else if !ok && len(s.all) >= maxContexts {
 		return fmt.Errorf("%w: there are %d contexts already", ErrInvalid, maxContexts)
 	}
+
 	if s.all == nil {
 		s.all = make(map[string]Context)
 	}
+
 	s.all[c.Name] = c
 	return nil
 }
@@ -183,6 +188,7 @@ func (s *Set) Use(name string) error {
 		s.current = ""
 		return nil
 	}
+
 	_, err := s.Get(name)
 	if err == nil {
 		s.current = name
@@ -200,6 +206,7 @@ func Read(path string) (Set, error) {
 	if err != nil {
 		return Set{}, err
 	}
+
 	defer f.Close() // it was only read
 	info, err := f.Stat()
 	if err != nil {
@@ -211,6 +218,7 @@ func Read(path string) (Set, error) {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
 		return Set{}, fmt.Errorf("%w: %s has mode %04o: chmod 600 %s", ErrNotPrivate, path, mode, path)
 	}
+
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return Set{}, err
@@ -218,6 +226,7 @@ func Read(path string) (Set, error) {
 	if len(text) > maxFile {
 		return Set{}, fmt.Errorf("%w: %s has more than %d bytes", ErrInvalid, path, maxFile)
 	}
+
 	s, err := Parse(text)
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", path, err)
@@ -235,20 +244,25 @@ func Write(path string, s Set) (err error) {
 	if to, err := filepath.EvalSymlinks(path); err == nil {
 		path = to // the link stays
 	}
+
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
+
 	f, err := os.CreateTemp(filepath.Dir(path), ".contexts-*") // mode 0600
 	if err != nil {
 		return err
 	}
+
 	_, err = f.Write(text)
 	if err == nil {
 		err = f.Sync()
 	}
+
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
+
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
