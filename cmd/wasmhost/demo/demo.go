@@ -39,6 +39,7 @@ prove its chain. Everything is real; nothing is left behind.`,
 		Args:    cli.Exact(0),
 		RunE:    func(c *cobra.Command, _ []string) error { return d.run(c.Context()) },
 	}
+
 	c.Flags().StringVar(&d.input, "input", "LICENSE", "the text whose lines are sent")
 	c.Flags().StringVar(&d.module, "module", filepath.Join("testdata", "wasm", "c", "wordcount.wasm"), "the wordcount module")
 	return c
@@ -68,6 +69,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("reading the text: %w; name another with --input", err)
 	}
+
 	wasm, err := os.ReadFile(d.module)
 	if err != nil {
 		return fmt.Errorf("reading the module: %w; name another with --module", err)
@@ -75,6 +77,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if d.dir, err = os.MkdirTemp("", "wasmhost-demo-"); err != nil {
 		return err
 	}
+
 	defer func() { err = errors.Join(err, d.end()) }()
 	d.Grace.Ending.Store(true) // the nodes end with ctx
 
@@ -83,10 +86,12 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+
 	token, err := one.client.Node().JoinToken(ctx, time.Minute, "all")
 	if err != nil {
 		return err
 	}
+
 	two, err := d.start(ctx, "two", token.Token)
 	if err != nil {
 		return err
@@ -97,11 +102,13 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+
 	d.say("   kind wordcount is module %.12s, %d bytes: %s", kind.Digest, kind.Size, cli.StateText(kind.State))
 	daemon, err := one.client.Spawn(ctx, api.Spawn{Kind: "wordcount", Name: "words"})
 	if err != nil {
 		return err
 	}
+
 	d.say("   daemon %s has origin %s", daemon.Name, daemon.Origin)
 
 	lines := splitLines(text)
@@ -114,6 +121,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err := d.compare(ctx, one, lines); err != nil {
 		return err
 	}
+
 	moved, err := one.client.Daemons().Get(ctx, "words")
 	if err != nil {
 		return err
@@ -121,6 +129,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if moved.NodeID != two.id || moved.Origin != daemon.Origin || moved.Epoch != 2 {
 		return cli.ExitWith(api.ExitVerification, fmt.Errorf("the daemon is on node %s as %s, epoch %d", moved.NodeID, moved.Origin, moved.Epoch))
 	}
+
 	d.say("   the daemon is on node two, with the same origin, at epoch %d", moved.Epoch)
 
 	d.say("5. prove the whole chain, with its owner's signature under it")
@@ -133,11 +142,13 @@ func (d *demo) start(ctx context.Context, name, token string) (*demoNode, error)
 	if err != nil {
 		return nil, err
 	}
+
 	socket := filepath.Join(d.dir, name+".sock")
 	args := []string{"serve", "--ephemeral", "--listen", "127.0.0.1:0", "--socket", socket, "--name", name, "--log-level", "warn"}
 	if token != "" {
 		args = append(args, "--join", token)
 	}
+
 	n := &demoNode{name: name, client: client.Dial(socket)}
 	n.cmd = exec.CommandContext(ctx, exe, args...)
 	n.cmd.Cancel = func() error { return n.cmd.Process.Signal(syscall.SIGTERM) }
@@ -149,11 +160,13 @@ func (d *demo) start(ctx context.Context, name, token string) (*demoNode, error)
 	if err := n.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting node %s: %w", name, err)
 	}
+
 	d.nodes = append(d.nodes, n)
 	line, err := bufio.NewReader(out).ReadBytes('\n')
 	if err != nil {
 		return nil, fmt.Errorf("node %s did not start: %s", name, n.stderr.String())
 	}
+
 	var ready struct {
 		NodeID string `json:"node_id"`
 		Addr   string `json:"addr"`
@@ -161,6 +174,7 @@ func (d *demo) start(ctx context.Context, name, token string) (*demoNode, error)
 	if err := json.Unmarshal(line, &ready); err != nil {
 		return nil, fmt.Errorf("node %s did not start: %w", name, err)
 	}
+
 	n.id = ready.NodeID
 	d.say("   node %s is %s at %s, process %d", name, ready.NodeID, ready.Addr, n.cmd.Process.Pid)
 	return n, nil
@@ -172,12 +186,14 @@ func splitLines(text []byte) []string {
 	if len(text) == 0 {
 		return nil
 	}
+
 	lines := textLines(text)
 	for i, l := range lines {
 		if strings.HasPrefix(l, "?") {
 			lines[i] = " " + l
 		}
 	}
+
 	return lines
 }
 
@@ -208,12 +224,14 @@ func (d *demo) feed(ctx context.Context, one *demoNode, lines []string) error {
 		during int
 		err    error
 	}
+
 	begin, done := make(chan struct{}), make(chan moved, 1)
 	go func() {
 		<-begin
 		r, err := one.client.Migrate(ctx, "words", api.Migrate{To: "two"}, d.step())
 		done <- moved{report: r, err: err}
 	}()
+
 	var result *moved
 	sent := 0
 	next := func() ([]byte, error) {
@@ -223,6 +241,7 @@ func (d *demo) feed(ctx context.Context, one *demoNode, lines []string) error {
 		if sent == half {
 			close(begin)
 		}
+
 		if sent > half && result == nil {
 			// Spread what is left over the migration: the next line goes when
 			// it has moved, or a moment later.
@@ -232,16 +251,20 @@ func (d *demo) feed(ctx context.Context, one *demoNode, lines []string) error {
 				result = &m
 			case <-timer.C:
 			}
+
 			timer.Stop()
 			if result == nil {
 				sent++
 				return []byte(lines[sent-1]), nil
 			}
+
 			result.during = sent - half
 		}
+
 		sent++
 		return []byte(lines[sent-1]), nil
 	}
+
 	started := time.Now()
 	err := one.client.SendAll(ctx, "words", "", next, func(s api.Sent) error {
 		if s.Error != nil {
@@ -253,23 +276,28 @@ func (d *demo) feed(ctx context.Context, one *demoNode, lines []string) error {
 	if err != nil {
 		return err
 	}
+
 	if sent <= half {
 		close(begin)
 	}
+
 	if result == nil {
 		m := <-done
 		m.during = sent - half
 		result = &m
 	}
+
 	if result.err != nil {
 		return result.err
 	}
+
 	r := result.report
 	d.say("   %d of %d lines acknowledged in %v; %d came while the daemon moved", acked, len(lines), time.Since(started).Round(time.Millisecond), result.during)
 	d.say("   moved: %d bytes, downtime %.1f ms, epoch %d", r.Bytes, r.DowntimeMS, r.Epoch)
 	if acked != len(lines) {
 		return cli.ExitWith(api.ExitVerification, fmt.Errorf("%d lines were acknowledged, %d were sent", acked, len(lines)))
 	}
+
 	return nil
 }
 
@@ -283,12 +311,14 @@ func (d *demo) compare(ctx context.Context, n *demoNode, lines []string) error {
 			counted[strings.ToLower(w)]++
 		}
 	}
+
 	var want []string
 	words := 0
 	for w, c := range counted {
 		want = append(want, fmt.Sprintf("%s %d", w, c))
 		words += c
 	}
+
 	sort.Slice(want, func(i, j int) bool { return word(want[i]) < word(want[j]) })
 	for question, answer := range map[string]string{"?totals": strings.Join(want, "\n"), "?lines": fmt.Sprint(len(lines))} {
 		s, err := n.client.Send(ctx, "words", "", []byte(question))
@@ -299,6 +329,7 @@ func (d *demo) compare(ctx context.Context, n *demoNode, lines []string) error {
 			return cli.ExitWith(api.ExitVerification, fmt.Errorf("the daemon's answer to %s differs from an independent count", question))
 		}
 	}
+
 	d.say("   totals equal an independent count: %d lines, %d words, %d different", len(lines), words, len(counted))
 	sort.Slice(want, func(i, j int) bool { return counted[word(want[i])] > counted[word(want[j])] })
 	d.say("   most frequent: %s", strings.Join(want[:min(5, len(want))], ", "))
@@ -313,11 +344,13 @@ func (d *demo) prove(ctx context.Context, n *demoNode) error {
 	if err != nil {
 		return err
 	}
+
 	defer body.Close()
 	r, err := chain.Verify(body)
 	if err != nil {
 		return err
 	}
+
 	d.say("   chain holds: %d outputs, %d signatures, %d move, epoch %d", r.Outputs, r.Checkpoints, len(r.Moves), r.Epoch)
 	d.say("   head %s", r.Head)
 	return nil
@@ -334,5 +367,6 @@ func (d *demo) end() error {
 			err = errors.Join(err, fmt.Errorf("node %s: %w: %s", n.name, waitErr, n.stderr.String()))
 		}
 	}
+
 	return errors.Join(err, os.RemoveAll(d.dir))
 }
