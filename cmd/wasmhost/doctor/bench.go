@@ -46,16 +46,19 @@ writes is removed. Figures are one caller's, on a machine that does nothing else
 			if each < 10*time.Millisecond || each > time.Minute {
 				return cli.Usagef("--time %v is not between 10ms and 1m", each)
 			}
+
 			a.Grace.Ending.Store(true) // it removes what it wrote
 			list, err := measureAll(c.Context(), c.Flag("data").Value.String(), each)
 			if err != nil {
 				return err
 			}
+
 			return cli.PrintList(a, list, "WHAT\tEACH\tPER SECOND", func(m measured) string {
 				return fmt.Sprintf("%s\t%.1f µs\t%.0f", m.What, m.Each, m.Rate)
 			}, func(m measured) string { return m.What })
 		},
 	}
+
 	cli.AddSetting(c.Flags(), "data", "")
 	c.Flags().DurationVar(&each, "time", time.Second, "how long each is measured")
 	return c
@@ -67,11 +70,13 @@ func measureAll(ctx context.Context, data string, each time.Duration) (_ []measu
 	if err != nil {
 		return nil, fmt.Errorf("making a place to measure: %w", err)
 	}
+
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	memory, err := measureIn(ctx, "", each)
 	if err != nil {
 		return nil, err
 	}
+
 	disk, err := measureIn(ctx, dir, each)
 	return append(memory, disk...), err
 }
@@ -87,10 +92,12 @@ func measureIn(ctx context.Context, dir string, each time.Duration) (out []measu
 		}
 		defer func() { err = errors.Join(err, o.Store.Close()) }()
 	}
+
 	rt, err := host.New(ctx, o)
 	if err != nil {
 		return nil, err
 	}
+
 	defer func() { err = errors.Join(err, rt.Shutdown(context.WithoutCancel(ctx))) }()
 	if err := rt.Start(ctx); err != nil {
 		return nil, err
@@ -98,10 +105,12 @@ func measureIn(ctx context.Context, dir string, each time.Duration) (out []measu
 	if _, err := rt.Kinds().Push(ctx, "bench", benchModule); err != nil {
 		return nil, err
 	}
+
 	d, err := rt.Spawn(ctx, daemon.SpawnRequest{Kind: "bench"})
 	if err != nil {
 		return nil, err
 	}
+
 	add := func(what string, batch int, fn func() error) {
 		if err != nil {
 			return
@@ -111,6 +120,7 @@ func measureIn(ctx context.Context, dir string, each time.Duration) (out []measu
 			out = append(out, m)
 		}
 	}
+
 	deliver := func(size int) func() error {
 		ev := daemon.Event{Payload: make([]byte, size)}
 		return func() error {
@@ -123,6 +133,7 @@ func measureIn(ctx context.Context, dir string, each time.Duration) (out []measu
 		add("event, durable, 256 in flight", 256, func() error { return inFlight(ctx, rt, d.Entity, 256) })
 		return out, err
 	}
+
 	add("event of 16 bytes, in memory", 1, deliver(16))
 	add("event of 1 KiB, in memory", 1, deliver(1024))
 	add("spawn and stop, in memory", 1, func() error {
@@ -132,6 +143,7 @@ func measureIn(ctx context.Context, dir string, each time.Duration) (out []measu
 		}
 		return rt.Stop(ctx, s.Entity)
 	})
+
 	return out, err
 }
 
@@ -143,6 +155,7 @@ func inFlight(ctx context.Context, rt *host.Runtime, id identity.EntityID, n int
 			return err
 		}
 	}
+
 	for _, p := range pending {
 		if _, err := p.Wait(ctx); err != nil {
 			return err
@@ -161,6 +174,7 @@ func measure(ctx context.Context, what string, each time.Duration, batch int, fn
 		}
 		n += batch
 	}
+
 	took := time.Since(began)
 	return measured{What: what, Count: n, Each: float64(took.Nanoseconds()) / 1000 / float64(n), Rate: float64(n) / took.Seconds()}, nil
 }

@@ -56,6 +56,7 @@ runs on any of these machines.`,
 			}, func(f finding) string { return f.Check })
 		},
 	}
+
 	cli.AddSetting(c.Flags(), "data", "")
 	return c
 }
@@ -68,18 +69,21 @@ func examine() []finding {
 		memories.Costs = "a spawn copies its module's memory, and failed events and snapshots compare all of it"
 		memories.Mend = "run Linux 6.7 or later, and allow memfd_create in the container's seccomp profile"
 	}
+
 	notes := finding{Check: "write notes", OK: m.Notes, Found: "userfaultfd notes writes"}
 	if !notes.OK {
 		notes.Found = "userfaultfd is not to be had"
 		notes.Costs = "daemons with much memory are looked through at each mark"
 		notes.Mend = "allow the system call in the container's seccomp profile"
 	}
+
 	const daemons = 20_000
 	mappings := finding{Check: "mappings", OK: m.Mapped >= daemons || m.Heap != nil, Found: fmt.Sprintf("%d daemons can be mapped at a time", m.Mapped)}
 	if !mappings.OK {
 		mappings.Costs = "daemons beyond that are packed and unpacked, some 20 µs each time"
 		mappings.Mend = "sysctl -w vm.max_map_count=262144"
 	}
+
 	return []finding{memories, notes, mappings, udp("rmem"), udp("wmem"), openFiles(), clockSource(), examineCompiler()}
 }
 
@@ -90,11 +94,13 @@ func examineLimits(a *cli.App) finding {
 	node, err := daemon.ParseNodeLimits(a.FileLimits())
 	errs := []error{err}
 	seen := make(map[string]bool)
+
 	for _, v := range a.Settings {
 		parts := strings.Split(v.Key, ".")
 		if len(parts) < 4 || !cli.LimitTable(parts[0]) {
 			continue
 		}
+
 		of := strings.Join(parts[1:len(parts)-2], ".")
 		if table := parts[0] + "." + of; !seen[table] {
 			seen[table] = true
@@ -102,11 +108,13 @@ func examineLimits(a *cli.App) finding {
 			if err == nil {
 				err = own.FitOn(node)
 			}
+
 			if err != nil {
 				errs = append(errs, fmt.Errorf("%s %s: %w", parts[0], of, err))
 			}
 		}
 	}
+
 	if err := errors.Join(errs...); err != nil {
 		f.OK, f.Found = false, cli.OneLine(err.Error())
 		f.Costs = "the node does not start, or the push or spawn is refused"
@@ -120,6 +128,7 @@ func examineNode(a *cli.App, ctx context.Context) []finding {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	n, err := a.Client().Node().Get(ctx)
+
 	switch {
 	case errors.Is(err, client.ErrNoNode):
 		return nil
@@ -127,6 +136,7 @@ func examineNode(a *cli.App, ctx context.Context) []finding {
 		return []finding{{Check: "node", Found: "it cannot be asked: " + err.Error(), Costs: "what it uses of its bounds is not known",
 			Mend: "wasmhost node ls, whose error says what to do"}}
 	}
+
 	return examineBudgets(n.Budgets)
 }
 
@@ -141,8 +151,10 @@ func examineBudgets(budgets []api.NodeBudget) []finding {
 			f.Costs = "callers wait for one another, or are answered 503"
 			f.Mend = "wasmhost top, for what takes it"
 		}
+
 		out = append(out, f)
 	}
+
 	return out
 }
 
@@ -155,12 +167,14 @@ func udp(which string) finding {
 		f.OK, f.Found = true, "not known on this system"
 		return f
 	}
+
 	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	f.OK, f.Found = err == nil && n >= want, fmt.Sprintf("at most %s", cli.Size(int64(n)))
 	if !f.OK {
 		f.Costs = "migrations over fast links lose packets, and take longer"
 		f.Mend = fmt.Sprintf("sysctl -w net.core.%s_max=%d", which, want)
 	}
+
 	return f
 }
 
@@ -173,6 +187,7 @@ func openFiles() finding {
 	if ok {
 		f.Found = fmt.Sprintf("at most %d", n)
 	}
+
 	if !f.OK {
 		f.Costs = "with many followers and a large store, opening files and connections fails"
 		f.Mend = fmt.Sprintf("ulimit -Hn %d, or LimitNOFILE=%d in the unit", 65536, 65536)
@@ -189,6 +204,7 @@ func clockSource() finding {
 	if err != nil {
 		return f
 	}
+
 	name := strings.TrimSpace(string(b))
 	f.Found = name
 	fast := []string{"tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc_page"}
@@ -196,6 +212,7 @@ func clockSource() finding {
 		f.Costs = "reading the clock is a system call: an event takes a microsecond longer"
 		f.Mend = "echo tsc > " + dir + "current_clocksource, where available_clocksource has it"
 	}
+
 	if ahead, known := clockError(); known && ahead > time.Second {
 		f.OK, f.Found = false, fmt.Sprintf("%s; it may be wrong by %v", name, ahead.Round(time.Millisecond))
 		f.Costs = "tokens expire early or late, and receipts of two nodes disagree in their times"
@@ -209,6 +226,7 @@ func examineData(dir string) []finding {
 	if dir == "" {
 		return nil
 	}
+
 	at := existing(dir)
 	out := []finding{diskSync(at)}
 	if at == dir {
@@ -223,10 +241,12 @@ func existing(dir string) string {
 		if st, err := os.Stat(dir); err == nil && st.IsDir() {
 			return dir
 		}
+
 		parent := filepath.Dir(dir)
 		if parent == dir {
 			return dir
 		}
+
 		dir = parent
 	}
 }
@@ -242,6 +262,7 @@ func diskSync(dir string) finding {
 		f.Mend = "give --data a directory that this user may write"
 		return f
 	}
+
 	f.OK, f.Found = median <= want, fmt.Sprintf("%v, at worst %v, in %s", median.Round(10*time.Microsecond), worst.Round(10*time.Microsecond), dir)
 	if !f.OK {
 		f.Costs = "each acknowledgement waits for so long, though many share one sync"
@@ -255,6 +276,7 @@ func measureSync(dir string, times int) (median, worst time.Duration, err error)
 	if err != nil {
 		return 0, 0, err
 	}
+
 	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
 	var took []time.Duration
 	for range times {
@@ -265,8 +287,10 @@ func measureSync(dir string, times int) (median, worst time.Duration, err error)
 		if err := file.Sync(); err != nil {
 			return 0, 0, err
 		}
+
 		took = append(took, time.Since(began))
 	}
+
 	slices.Sort(took)
 	return took[len(took)/2], took[len(took)-1], nil
 }
@@ -284,10 +308,12 @@ func keyModes(dir string) finding {
 			f.OK, f.Found = false, err.Error()
 			return f
 		}
+
 		if st.Mode().Perm()&0o077 != 0 {
 			open = append(open, filepath.Join(dir, name))
 		}
 	}
+
 	if len(open) > 0 {
 		f.OK, f.Found = false, fmt.Sprintf("open to others: %s", strings.Join(open, ", "))
 		f.Costs = "who has the node's key is the node, and opens the keys of its daemons"
@@ -305,6 +331,7 @@ func examineCompiler() finding {
 		_, err = serve.Children{}.Compile(context.Background(), registry.CompileJob{Wasm: []byte("\x00asm\x01\x00\x00\x00"), Dir: dir, Limits: registry.DefaultCompileLimits})
 		err = errors.Join(err, os.RemoveAll(dir))
 	}
+
 	if err != nil {
 		f.OK, f.Found = false, "no process can be started to compile in: "+strings.ReplaceAll(err.Error(), "\n", "; ")
 		f.Costs = fmt.Sprintf("modules of more than %s are refused, and compiling one can take the node's memory", cli.Size(registry.MaxInProcess))
