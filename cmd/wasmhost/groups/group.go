@@ -47,12 +47,14 @@ members' identities: a group that is made again with it has the same ones.`, Exa
 		if req.Seed, err = cli.SeedOf(seedFile, passFile); err != nil {
 			return err
 		}
+
 		g, err := a.Client().Groups().Create(c.Context(), req)
 		if err != nil {
 			return err
 		}
 		return printGroup(a, g)
 	}}
+
 	c.Flags().IntVar(&req.Size, "size", 1, "how many members, 1 to 255")
 	c.Flags().StringVar(&req.Strategy, "strategy", "round-robin", "round-robin, least-loaded or consistent-hash")
 	c.Flags().StringVar(&config, "config", "", "configuration for each member, as the kind takes it; usually JSON")
@@ -94,6 +96,7 @@ func groupInspectCommand(a *cli.App) *cobra.Command {
 		if here {
 			get = a.Client().Groups().GetHere
 		}
+
 		return a.Each(c, args, func(name string) error {
 			g, err := get(c.Context(), name)
 			if err != nil {
@@ -102,6 +105,7 @@ func groupInspectCommand(a *cli.App) *cobra.Command {
 			return printGroup(a, g)
 		})
 	}}
+
 	c.Flags().BoolVar(&here, "here", false, hereUsage)
 	return c
 }
@@ -118,6 +122,7 @@ with binding-gone.`, Example: "  wasmhost group scale workers 5", Args: cli.Exac
 		if err != nil {
 			return cli.Usagef("SIZE is a number, not %q", args[1])
 		}
+
 		now, err := a.Client().Groups().Get(c.Context(), args[0])
 		if err != nil {
 			return err
@@ -127,12 +132,14 @@ with binding-gone.`, Example: "  wasmhost group scale workers 5", Args: cli.Exac
 				return err
 			}
 		}
+
 		g, err := a.Client().Groups().Scale(c.Context(), args[0], size)
 		if err != nil {
 			return err
 		}
 		return printGroup(a, g)
 	}}
+
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
 }
@@ -153,6 +160,7 @@ lost (member-alive), and one whose node still has a lease not yet (member-leased
 		}
 		return printGroup(a, g)
 	}}
+
 	c.Flags().IntSliceVar(&req.Lost, "lost", nil, "index of a member that will not come back; may stand several times")
 	return c
 }
@@ -163,10 +171,12 @@ func groupRemoveCommand(a *cli.App) *cobra.Command {
 		if err := a.Confirm(yes, "end all daemons of "+cli.TargetsOf("group", args)+" for good"); err != nil {
 			return err
 		}
+
 		remove := a.Client().Groups().Remove
 		if here {
 			remove = a.Client().Groups().RemoveHere
 		}
+
 		return a.Each(c, args, func(name string) error {
 			g, err := remove(c.Context(), name)
 			if err != nil {
@@ -175,6 +185,7 @@ func groupRemoveCommand(a *cli.App) *cobra.Command {
 			return a.Print(g, func(w io.Writer) { fmt.Fprintf(w, "group %s is gone, and its %d members\n", g.Name, len(g.Members)) }, func() string { return g.Name })
 		})
 	}}
+
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVar(&here, "here", false, hereUsage)
 	return c
