@@ -87,8 +87,10 @@ func encode(spans []sdk.ReadOnlySpan) request {
 			byScope[of.Name+"\x00"+of.Version] = at
 			scopes = append(scopes, scopeSpans{Scope: scope{of.Name, of.Version}})
 		}
+
 		scopes[at].Spans = append(scopes[at].Spans, spanOf(s))
 	}
+
 	return request{[]resourceSpans{{Resource: resource{attributes(spans[0].Resource().Attributes())}, ScopeSpans: scopes}}}
 }
 
@@ -99,15 +101,18 @@ func spanOf(s sdk.ReadOnlySpan) span {
 	if s.Parent().SpanID().IsValid() {
 		out.ParentID = s.Parent().SpanID().String()
 	}
+
 	for _, e := range s.Events() {
 		out.Events = append(out.Events, event{nanoseconds(e.Time), e.Name, attributes(e.Attributes)})
 	}
+
 	switch s.Status().Code {
 	case codes.Ok:
 		out.Status.Code = 1
 	case codes.Error:
 		out.Status = status{2, s.Status().Description}
 	}
+
 	return out
 }
 
@@ -146,7 +151,9 @@ func attributes(list []attribute.KeyValue) []keyValue {
 			text := a.Value.String()
 			v.String = &text
 		}
+
 		out = append(out, keyValue{string(a.Key), v})
 	}
+
 	return out
 }

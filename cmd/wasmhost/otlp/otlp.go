@@ -55,22 +55,27 @@ func (e *Exporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) er
 	if len(spans) == 0 {
 		return nil
 	}
+
 	body, err := json.Marshal(encode(spans))
 	if err != nil {
 		return fmt.Errorf("encoding spans: %w", err)
 	}
+
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("sending spans: %w", err)
 	}
+
 	for name, values := range e.header {
 		req.Header[name] = values
 	}
+
 	req.Header.Set("Content-Type", "application/json")
 	res, err := e.client.Do(req)
 	if err != nil {
 		return fmt.Errorf("sending spans: %w", err)
 	}
+
 	defer res.Body.Close()
 	said, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if res.StatusCode/100 != 2 {
@@ -79,6 +84,7 @@ func (e *Exporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) er
 	if err != nil {
 		return fmt.Errorf("sending spans: %w", err)
 	}
+
 	return nil
 }
 
