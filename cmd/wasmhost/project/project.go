@@ -51,11 +51,13 @@ func New(dir, language, name string) ([]string, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
+
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return nil, fmt.Errorf("%w: %s", ErrExists, dir)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+
 	files := make(map[string][]byte)
 	v := valuesOf(name)
 	for _, from := range []string{"common", language} {
@@ -63,6 +65,7 @@ func New(dir, language, name string) ([]string, error) {
 			return nil, err
 		}
 	}
+
 	if err := copySDK(files, language); err != nil {
 		return nil, err
 	}
@@ -74,12 +77,14 @@ func checkName(name string) error {
 	for _, c := range []byte(name) {
 		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_')
 	}
+
 	if !ok {
 		return fmt.Errorf("%w: %q; it has 1 to 40 characters of a-z 0-9 - _ and begins with a letter", ErrName, name)
 	}
 	if name == "sdk" || name == "test" || name == "wasmhost" || name == "std" || name == "build" {
 		return fmt.Errorf("%w: %q is the name of something else in a project", ErrName, name)
 	}
+
 	return nil
 }
 
@@ -101,18 +106,22 @@ func render(files map[string][]byte, from string, v values) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
+
 		text, err := templates.ReadFile(p)
 		if err != nil {
 			return err
 		}
+
 		t, err := template.New(p).Delims("<%", "%>").Option("missingkey=error").Parse(string(text))
 		if err != nil {
 			return err
 		}
+
 		var out bytes.Buffer
 		if err := t.Execute(&out, v); err != nil {
 			return err
 		}
+
 		files[target(strings.TrimSuffix(strings.TrimPrefix(p, root+"/"), ".tmpl"))] = out.Bytes()
 		return nil
 	})
@@ -138,15 +147,19 @@ func write(dir string, files map[string][]byte) ([]string, error) {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return nil, err
 		}
+
 		mode := fs.FileMode(0o644)
 		if bytes.HasPrefix(b, []byte("#!")) {
 			mode = 0o755
 		}
+
 		if err := os.WriteFile(file, b, mode); err != nil {
 			return nil, err
 		}
+
 		names = append(names, name)
 	}
+
 	return names, nil
 }
 

@@ -30,6 +30,7 @@ func Read(dir string) (*Settings, error) {
 	file := filepath.Join(dir, SettingsFile)
 	meta, err := toml.DecodeFile(file, &s)
 	var form toml.ParseError
+
 	switch {
 	case errors.As(err, &form):
 		return nil, fmt.Errorf("%w: %s: %w", ErrSettings, file, err)
@@ -42,5 +43,6 @@ func Read(dir string) (*Settings, error) {
 	case !filepath.IsLocal(s.Module):
 		return nil, fmt.Errorf("%w: %s: module %q is not below the project's folder", ErrSettings, file, s.Module)
 	}
+
 	return &s, nil
 }

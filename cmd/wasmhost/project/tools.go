@@ -23,6 +23,7 @@ func (s *Settings) Look(ctx context.Context, dir string) (string, error) {
 	if len(s.Tools) == 0 {
 		return "", nil
 	}
+
 	ctx, cancel := context.WithTimeout(ctx, toolsTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.Tools[0], s.Tools[1:]...)
@@ -30,6 +31,7 @@ func (s *Settings) Look(ctx context.Context, dir string) (string, error) {
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = dir, &out, &why, time.Second
 	err := cmd.Run()
 	var exit *exec.ExitError
+
 	switch {
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("%s: %w", strings.Join(s.Tools, " "), ctx.Err())
@@ -38,6 +40,7 @@ func (s *Settings) Look(ctx context.Context, dir string) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("%w: %w", ErrTools, err)
 	}
+
 	line, _, _ := strings.Cut(strings.TrimSpace(out.String()), "\n")
 	return line, nil
 }

@@ -45,6 +45,7 @@ func (t *tree) changed() ([]string, error) {
 			}
 			return nil
 		}
+
 		l, ok, err := t.look(path)
 		if ok {
 			now[path] = l
@@ -54,17 +55,20 @@ func (t *tree) changed() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	var changed []string
 	for path := range maps.Keys(now) {
 		if was, ok := t.files[path]; !ok || was.sum != now[path].sum {
 			changed = append(changed, path)
 		}
 	}
+
 	for path := range maps.Keys(t.files) {
 		if _, ok := now[path]; !ok {
 			changed = append(changed, path)
 		}
 	}
+
 	t.files = now
 	slices.Sort(changed)
 	return changed, nil
@@ -79,20 +83,24 @@ func (t *tree) look(path string) (l leaf, ok bool, err error) {
 	} else if err != nil {
 		return leaf{}, false, err
 	}
+
 	if was, ok := t.files[path]; ok && was.size == st.Size() && was.time.Equal(st.ModTime()) {
 		return was, true, nil
 	}
+
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return leaf{}, false, nil
 	} else if err != nil {
 		return leaf{}, false, err
 	}
+
 	sum := sha256.New()
 	_, err = io.Copy(sum, f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return leaf{}, false, err
 	}
+
 	l = leaf{size: st.Size(), time: st.ModTime()}
 	sum.Sum(l.sum[:0])
 	return l, true, nil
@@ -109,14 +117,17 @@ func (t *tree) build(build func() error, product func(file string)) error {
 	if _, err := t.changed(); err != nil {
 		return err
 	}
+
 	for n := 1; ; n++ {
 		if err := build(); err != nil {
 			return err
 		}
+
 		during, err := t.changed()
 		if err != nil {
 			return err
 		}
+
 		before = slices.DeleteFunc(during, func(path string) bool {
 			own := t.products[path] || slices.Contains(before, path) || n == maxInRow
 			if own && !t.products[path] {

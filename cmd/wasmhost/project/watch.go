@@ -31,14 +31,17 @@ func (s *Settings) Watch(ctx context.Context, dir string, build func() error, pr
 	if err != nil {
 		return err
 	}
+
 	defer func() { err = errors.Join(err, w.Close()) }()
 	if err := s.add(w, dir, dir); err != nil {
 		return err
 	}
+
 	t := &tree{settings: s, dir: dir, products: make(map[string]bool)}
 	if err := t.build(build, product); err != nil {
 		return err
 	}
+
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	for {
@@ -56,7 +59,9 @@ func (s *Settings) Watch(ctx context.Context, dir string, build func() error, pr
 					return err
 				}
 			}
+
 			timer.Reset(quiet)
+
 		case <-timer.C:
 			changed, err := t.changed()
 			if err == nil && len(changed) > 0 {
@@ -95,6 +100,7 @@ func (s *Settings) ignored(dir, path string) bool {
 	if rel == filepath.Clean(s.Module) {
 		return true
 	}
+
 	for _, name := range strings.Split(rel, string(filepath.Separator)) {
 		if strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") || slices.Contains(unwatched, name) || slices.Contains(s.Ignore, name) {
 			return true
