@@ -37,6 +37,7 @@ func ParseFilters(texts []string) ([]Filter, error) {
 			all = append(all, f)
 		}
 	}
+
 	return all, nil
 }
 
@@ -45,27 +46,33 @@ func parseFilter(text string) (Filter, error) {
 	if m == nil {
 		return Filter{}, fmt.Errorf("%w: %q is not FIELD=VALUE", ErrFilter, text)
 	}
+
 	f := Filter{path: strings.Split(m[1], "."), op: m[2], texts: strings.Split(m[3], "|")}
 	if f.op == "==" {
 		f.op = "="
 	}
+
 	if f.op != "=" && f.op != "!=" {
 		if len(f.texts) > 1 || strings.TrimSpace(m[3]) == "" {
 			return Filter{}, fmt.Errorf("%w: %q: %s takes one value", ErrFilter, text, f.op)
 		}
 		return f, nil
 	}
+
 	for _, t := range f.texts {
 		parts := strings.Split(t, "*")
 		for i := range parts {
 			parts[i] = regexp.QuoteMeta(parts[i])
 		}
+
 		glob, err := regexp.Compile(`(?s)^` + strings.Join(parts, ".*") + `$`)
 		if err != nil {
 			return Filter{}, fmt.Errorf("%w: %q: %w", ErrFilter, text, err)
 		}
+
 		f.globs = append(f.globs, glob)
 	}
+
 	return f, nil
 }
 
@@ -82,6 +89,7 @@ func (f Filter) Meets(row map[string]any) bool {
 	if f.op == "=" {
 		return slices.ContainsFunc(values, f.equals) || len(values) == 0 && slices.Contains(f.texts, "")
 	}
+
 	return slices.ContainsFunc(values, func(v any) bool {
 		c := compareText(text(v), f.texts[0])
 		switch f.op {
@@ -92,6 +100,7 @@ func (f Filter) Meets(row map[string]any) bool {
 		case ">":
 			return c > 0
 		}
+
 		return c >= 0
 	})
 }
@@ -141,6 +150,7 @@ func (o Order) Compare(a, b map[string]any) int {
 	if len(x) == 0 || len(y) == 0 {
 		return cmp.Compare(len(y), len(x))
 	}
+
 	c := compareText(text(x[0]), text(y[0]))
 	if o.down {
 		return -c
@@ -153,6 +163,7 @@ func compareText(a, b string) int {
 	if isNumber(a) && isNumber(b) {
 		return compareNumbers(a, b)
 	}
+
 	for a != "" && b != "" {
 		m, n := digits(a), digits(b)
 		if m > 0 && n > 0 {
@@ -162,10 +173,13 @@ func compareText(a, b string) int {
 			a, b = a[m:], b[n:]
 			continue
 		}
+
 		if c := cmp.Compare(a[0], b[0]); c != 0 {
 			return c
 		}
+
 		a, b = a[1:], b[1:]
 	}
+
 	return cmp.Compare(len(a), len(b))
 }

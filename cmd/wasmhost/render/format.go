@@ -41,6 +41,7 @@ func Parse(text string) (Format, error) {
 	case name == "jsonpath" || name == "go-template":
 		return Format{}, fmt.Errorf("%w: %s needs an expression: -o %s=…", ErrFormat, name, name)
 	}
+
 	return Format{}, fmt.Errorf("%w: %q", ErrFormat, text)
 }
 
@@ -57,9 +58,11 @@ func jsonPath(expr string) (Format, error) {
 	if strings.HasPrefix(expr, ".") || strings.HasPrefix(expr, "[") || strings.HasPrefix(expr, "$") {
 		expr = "{" + expr + "}"
 	}
+
 	if strings.TrimSpace(expr) == "" {
 		return Format{}, fmt.Errorf("%w: jsonpath has an empty expression", ErrFormat)
 	}
+
 	read := func() (*jsonpath.JSONPath, error) {
 		path := jsonpath.New("out").AllowMissingKeys(true)
 		return path, path.Parse(expr)
@@ -67,6 +70,7 @@ func jsonPath(expr string) (Format, error) {
 	if _, err := read(); err != nil {
 		return Format{}, fmt.Errorf("%w: jsonpath %q: %w", ErrFormat, expr, err)
 	}
+
 	return onValues(func(w io.Writer, v any) error {
 		path, err := read() // one remembers how far it came, and is good for one value
 		if err != nil {
@@ -80,6 +84,7 @@ func goTemplate(text string) (Format, error) {
 	if strings.TrimSpace(text) == "" {
 		return Format{}, fmt.Errorf("%w: go-template has an empty template", ErrFormat)
 	}
+
 	t, err := template.New("out").Funcs(template.FuncMap{
 		"join": strings.Join, "json": toJSON, "lower": strings.ToLower, "upper": strings.ToUpper,
 		"base64decode": func(s string) (string, error) {
@@ -90,6 +95,7 @@ func goTemplate(text string) (Format, error) {
 	if err != nil {
 		return Format{}, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
+
 	return onValues(t.Execute), nil
 }
 
@@ -109,6 +115,7 @@ func onValues(execute func(io.Writer, any) error) Format {
 		if list, ok := v.([]any); ok {
 			v = map[string]any{"items": list}
 		}
+
 		if err := execute(w, v); err != nil {
 			return fmt.Errorf("-o: %w", err)
 		}

@@ -28,10 +28,12 @@ func numbers(v any) any {
 		for k, e := range x {
 			x[k] = numbers(e)
 		}
+
 	case []any:
 		for i, e := range x {
 			x[i] = numbers(e)
 		}
+
 	case json.Number:
 		if n, err := strconv.ParseInt(string(x), 10, 64); err == nil {
 			return n
@@ -42,6 +44,7 @@ func numbers(v any) any {
 		if f, err := x.Float64(); err == nil {
 			return f
 		}
+
 		return string(x)
 	}
 	return v
@@ -53,10 +56,12 @@ func Object(v any) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	out, err := decode(raw)
 	if err != nil {
 		return nil, err
 	}
+
 	o, ok := out.(map[string]any)
 	if !ok {
 		return nil, fmt.Errorf("%T is no JSON object", v)
@@ -73,6 +78,7 @@ func Fields(t reflect.Type) []string {
 			names = append(names, name)
 		}
 	}
+
 	slices.Sort(names)
 	return slices.Compact(names)
 }
@@ -86,12 +92,14 @@ func at(v any, path []string) []any {
 		}
 		return all
 	}
+
 	if len(path) == 0 {
 		if v == nil {
 			return nil
 		}
 		return []any{v}
 	}
+
 	o, ok := v.(map[string]any)
 	if !ok {
 		return nil

@@ -32,11 +32,13 @@ func (w *Writer) Write(b []byte) (int, error) {
 		if len(w.value) == 0 && (c == '\n' || c == ' ') {
 			continue
 		}
+
 		whole := w.depth == 0 && !w.quoted && c == '\n' // of a number or a text
 		if !whole {
 			w.value = append(w.value, c)
 			whole = w.step(c)
 		}
+
 		if !whole {
 			continue
 		}
@@ -71,15 +73,18 @@ func (w *Writer) flush() error {
 	if split == "" && w.open {
 		split = "\n"
 	}
+
 	if w.count > 0 && split != "" {
 		if _, err := io.WriteString(out, split); err != nil {
 			return err
 		}
 	}
+
 	err := w.format.write(out, w.value)
 	if err == nil && w.lines && out.last != 0 && out.last != '\n' {
 		_, err = io.WriteString(out, "\n")
 	}
+
 	w.open = out.last != 0 && out.last != '\n'
 	w.value, w.count = w.value[:0], w.count+1
 	return err
