@@ -36,6 +36,7 @@ func readClusterOptions(c *cobra.Command) (*node.Cluster, error) {
 	if (o.EtcdCert == "") != (o.EtcdKey == "") {
 		return nil, cli.Usagef("give both --etcd-cert and --etcd-key")
 	}
+
 	if file := text("etcd-password-file"); file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -51,5 +52,6 @@ func readClusterOptions(c *cobra.Command) (*node.Cluster, error) {
 	if !embedded && len(o.Etcd) == 0 {
 		return nil, nil
 	}
+
 	return o, nil
 }

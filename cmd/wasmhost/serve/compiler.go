@@ -55,10 +55,12 @@ func (Children) Compile(ctx context.Context, job registry.CompileJob) (use regis
 		ctx, cancel = context.WithTimeoutCause(ctx, job.Limits.Wall, errWall)
 		defer cancel()
 	}
+
 	cmd, in, err := startChild(job)
 	if err != nil {
 		return use, fmt.Errorf("%w: %w", registry.ErrNoCompiler, err)
 	}
+
 	go func() {
 		_, _ = in.Write(job.Wasm) // a child that ends before it read all says why
 	}()
@@ -67,6 +69,7 @@ func (Children) Compile(ctx context.Context, job registry.CompileJob) (use regis
 	watch := time.NewTicker(watchEvery)
 	defer watch.Stop()
 	over := ""
+
 wait:
 	for {
 		select {
@@ -77,6 +80,7 @@ wait:
 			_ = cmd.Process.Kill() // it may have ended
 			err = <-ended
 			break wait
+
 		case <-watch.C:
 			now := resident(cmd.Process.Pid)
 			if use.Memory = max(use.Memory, now); job.Limits.Memory > 0 && now > job.Limits.Memory && over == "" {
@@ -85,6 +89,7 @@ wait:
 			}
 		}
 	}
+
 	_ = in.Close()
 	state := cmd.ProcessState
 	use.CPU = state.UserTime() + state.SystemTime()
@@ -99,6 +104,7 @@ func outcome(ctx context.Context, job registry.CompileJob, use registry.CompileU
 		return &registry.CompileError{Digest: sha256.Sum256(job.Wasm), Limit: limit, Text: fmt.Sprintf(format, args...)}
 	}
 	l := job.Limits
+
 	switch {
 	case over == "ended" && errors.Is(context.Cause(ctx), errWall):
 		return fail(registry.CompileWall, "it took %v, the limit", l.Wall)
@@ -117,6 +123,7 @@ func outcome(ctx context.Context, job registry.CompileJob, use registry.CompileU
 		}
 		return &r
 	}
+
 	return fail(registry.CompileCrash, "the compiler ended with %v: %.400q", err, said)
 }
 
@@ -126,18 +133,22 @@ func startChild(job registry.CompileJob) (cmd *exec.Cmd, in *os.File, err error)
 	if os.Getenv(childMark) != "" {
 		return nil, nil, errors.New("a compile child starts no others: its program does not know " + CompileCommand)
 	}
+
 	exe, err := ownProgram()
 	if err != nil {
 		return nil, nil, err
 	}
+
 	dir, err := filepath.Abs(job.Dir)
 	if err != nil {
 		return nil, nil, err
 	}
+
 	theirs, in, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
+
 	defer theirs.Close()
 	cmd = exec.Command(exe, CompileCommand, dir, strconv.Itoa(len(job.Wasm)), strconv.FormatInt(job.Limits.Memory, 10), job.Limits.CPU.String())
 	cmd.Args[0] = os.Args[0]
@@ -150,6 +161,7 @@ func startChild(job registry.CompileJob) (cmd *exec.Cmd, in *os.File, err error)
 	if err := cmd.Start(); err != nil {
 		return nil, nil, errors.Join(err, in.Close())
 	}
+
 	return cmd, in, nil
 }
 
@@ -174,25 +186,30 @@ func CompileChild(args []string, in io.Reader, out io.Writer) int {
 	if len(args) != 4 {
 		return fail(errors.New("a node calls this, nobody else"))
 	}
+
 	length, err := strconv.Atoi(args[1])
 	memory, memoryErr := strconv.ParseInt(args[2], 10, 64)
 	cpu, cpuErr := time.ParseDuration(args[3])
 	if err := errors.Join(err, memoryErr, cpuErr); err != nil || length < 0 {
 		return fail(fmt.Errorf("%q: %w", args, err))
 	}
+
 	giveWay(cpu)
 	if memory > 0 {
 		debug.SetMemoryLimit(memory - memory/8)
 	}
+
 	go watchSelf(memory, cpu)
 	wasm := make([]byte, length)
 	if _, err := io.ReadFull(in, wasm); err != nil {
 		return ChildOrphan
 	}
+
 	go func() {
 		_, _ = in.Read(make([]byte, 1)) // ends when the node does
 		os.Exit(ChildOrphan)
 	}()
+
 	err = registry.CompileInto(context.Background(), wasm, args[0])
 	var refusal *abi.Refusal
 	if errors.As(err, &refusal) {
@@ -201,6 +218,7 @@ func CompileChild(args []string, in io.Reader, out io.Writer) int {
 		}
 		return childRefused
 	}
+
 	if err != nil {
 		return fail(err)
 	}
@@ -235,10 +253,12 @@ func (o compileOptions) Apply(to *node.Config) error {
 	if err != nil || memory < 64<<20 {
 		return cli.Usagef("--compile-memory %q: at least 64MiB", o.memory)
 	}
+
 	took, err := time.ParseDuration(o.time)
 	if err != nil || took < time.Second {
 		return cli.Usagef("--compile-time %q: at least 1s", o.time)
 	}
+
 	to.Compiler, to.CompileLimits = Children{}, registry.CompileLimits{Memory: memory, CPU: took, Wall: 5 * took}
 	return nil
 }

@@ -32,6 +32,7 @@ func resident(pid int) int64 {
 	if err != nil || len(fields) < 2 {
 		return 0
 	}
+
 	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
 	if err != nil {
 		return 0

@@ -38,6 +38,7 @@ port by SSH and give it with --listen, which must be the same on both sides.`,
 		Args: cli.Exact(0),
 		RunE: func(c *cobra.Command, _ []string) error { return runDashboard(a, c.Context(), listen, readOnly) },
 	}
+
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "loopback address to listen on; port 0: any that is free")
 	c.Flags().BoolVar(&readOnly, "read-only", false, "let the browser change nothing")
 	return c
@@ -48,16 +49,19 @@ func runDashboard(a *cli.App, ctx context.Context, listen string, readOnly bool)
 	if listen = localByDefault(listen); !isLoopback(listen) {
 		return cli.Usagef("--listen %s: give a loopback address, such as 127.0.0.1:7480: what comes here has your rights", listen)
 	}
+
 	client := a.Client()
 	node, err := client.Node().Get(ctx)
 	if err != nil {
 		return err
 	}
+
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", listen)
 	if err != nil {
 		return fmt.Errorf("listening for the dashboard: %w", err)
 	}
+
 	used := make(chan struct{}, 1)
 	gate, err := gate.New(client, l.Addr().String(), gate.Options{ReadOnly: readOnly, Entered: func() {
 		select {
@@ -68,11 +72,13 @@ func runDashboard(a *cli.App, ctx context.Context, listen string, readOnly bool)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
+
 	server := &http.Server{Handler: gate, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: log.New(io.Discard, "", 0)}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	fmt.Fprintf(a.Err, "node %s (%s); open in a browser of this machine, Ctrl-C ends it:\n", node.NodeID, node.Name)
+
 	for {
 		if err := printLink(a, gate.Link()); err != nil {
 			return errors.Join(err, server.Close())

@@ -29,10 +29,12 @@ func parseLevels(levels string) (map[string]slog.Level, error) {
 		if !named {
 			name = component
 		}
+
 		var level slog.Level
 		if err := level.UnmarshalText([]byte(name)); err != nil {
 			return nil, cli.Usagef("--log-level %q: %q is none of debug, info, warn and error", levels, name)
 		}
+
 		switch {
 		case !named:
 			others = level
@@ -42,6 +44,7 @@ func parseLevels(levels string) (map[string]slog.Level, error) {
 			return nil, cli.Usagef("--log-level %q: %q is none of %s", levels, component, strings.Join(components, ", "))
 		}
 	}
+
 	for _, c := range components {
 		if _, ok := of[c]; !ok {
 			of[c] = others
@@ -56,10 +59,12 @@ func newLogging(out io.Writer, levels, format string) (*logging, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	l := &logging{levels: make(map[string]*slog.LevelVar)}
 	for _, c := range components {
 		l.levels[c] = &slog.LevelVar{}
 	}
+
 	l.set(of)
 	all := &slog.HandlerOptions{Level: slog.LevelDebug}
 	switch format {
@@ -70,6 +75,7 @@ func newLogging(out io.Writer, levels, format string) (*logging, error) {
 	default:
 		return nil, cli.Usagef("--log-format %q is neither text nor json", format)
 	}
+
 	return l, nil
 }
 

@@ -13,10 +13,12 @@ func notify(state string) error {
 	if path == "" {
 		return nil
 	}
+
 	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"}) // @ is an abstract name to both
 	if err != nil {
 		return fmt.Errorf("telling the service manager %q: %w", state, err)
 	}
+
 	defer c.Close()
 	if _, err := c.Write([]byte(state)); err != nil {
 		return fmt.Errorf("telling the service manager %q: %w", state, err)

@@ -66,27 +66,33 @@ func (r *reloader) reload() error {
 	if r.settings == nil {
 		return nil
 	}
+
 	all, err := r.settings()
 	if err != nil {
 		return err
 	}
+
 	now := byKey(all)
 	levels, err := parseLevels(now["log_level"])
 	if err != nil {
 		return err
 	}
+
 	tags, err := cli.ParseTags(listOf(now["tags"]))
 	if err != nil {
 		return err
 	}
+
 	drain, err := newDrainOptions(now["drain"], listOf(now["drain_to"]), now["drain_deadline"])
 	if err != nil {
 		return err
 	}
+
 	r.logs.set(levels)
 	r.node.SetTags(tags)
 	r.drain.Store(&drain)
 	var taken, waiting []string
+
 	for _, v := range all {
 		switch {
 		case v.Value == r.last[v.Key]:
@@ -97,16 +103,19 @@ func (r *reloader) reload() error {
 			waiting = append(waiting, v.Key) // each time, until there is a restart
 		}
 	}
+
 	for key := range r.last {
 		if _, ok := now[key]; !ok {
 			waiting = append(waiting, key) // a limit that is no more
 		}
 	}
+
 	slices.Sort(waiting)
 	slices.Sort(taken)
 	if len(taken) > 0 {
 		r.logger.Info("settings have changed", "settings", strings.Join(taken, ", "))
 	}
+
 	if len(waiting) > 0 {
 		r.logger.Warn("settings that changed count from the next start on", "settings", strings.Join(waiting, ", "))
 	}

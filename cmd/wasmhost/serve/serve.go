@@ -63,6 +63,7 @@ count from the next start on. What is not good changes nothing.`,
 			if err != nil {
 				return err
 			}
+
 			o.settings = func() ([]cli.Value, error) { return cli.LookUp(c) }
 			if err := o.drain.read(c, drainTo); err != nil {
 				return err
@@ -76,16 +77,20 @@ count from the next start on. What is not good changes nothing.`,
 			if err := checked(&o.Node); err != nil {
 				return err
 			}
+
 			cli.PrivateFiles()
 			return runAgain(a, c.Context(), o)
 		},
 	}
+
 	for _, flag := range []string{"data", "listen", "name", "log-level", "log-format", "metrics", "pprof", "api", "api-cert", "api-key", "audit-log", "otlp", "otlp-sample", "ephemeral", "no-module-fetch", "kind-keys", "passivate-after", "active-memory", "compile-memory", "compile-time", "key-file", "passphrase-file", "drain", "drain-deadline", "rebalance"} {
 		cli.AddSetting(c.Flags(), flag, "")
 	}
+
 	for _, flag := range clusterFlags {
 		cli.AddSetting(c.Flags(), flag, "")
 	}
+
 	c.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE: a limit of every daemon that has none of its own: "+cli.LimitNames+", module-bytes, tail-bytes, sender-memory; "+cli.LimitUnits)
 	c.Flags().Var(&tags, "tag", cli.UsageOf("tag"))
 	c.Flags().Var(&drainTo, "drain-to", cli.UsageOf("drain-to"))
@@ -114,6 +119,7 @@ func readServeOptions(a *cli.App, c *cobra.Command, limits []string, tags cli.Li
 	case o.Node.Dir == "":
 		return o, cli.Usagef("the data directory has no name: give --data DIR, or --ephemeral")
 	}
+
 	if ephemeral {
 		o.Node.Dir, o.Node.KeyFile = "", ""
 	} else if o.Node.Passphrase, err = cli.Passphrase(text("passphrase-file")); err != nil {
@@ -147,6 +153,7 @@ func readServeOptions(a *cli.App, c *cobra.Command, limits []string, tags cli.Li
 	if o.Node.Cluster != nil && len(o.Node.Cluster.Etcd) == 0 && o.Node.Dir == "" {
 		return o, cli.Usagef("a node with a vote in its cluster keeps that on disk: give --data DIR, or an --etcd")
 	}
+
 	return o, nil
 }
 
@@ -164,6 +171,7 @@ func checked(c *node.Config) error {
 	if !errors.As(err, &bad) {
 		return err
 	}
+
 	flag, ok := flagOfField[bad.Field]
 	if !ok {
 		flag = strings.ToLower(bad.Field)

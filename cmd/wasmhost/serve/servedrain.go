@@ -40,6 +40,7 @@ func (o drainOptions) run(n *node.Node, logger *slog.Logger) error {
 	if !o.on {
 		return nil
 	}
+
 	ctx, cancel := context.WithTimeout(context.Background(), o.deadline)
 	defer cancel()
 	logger.Info("draining before the end", "deadline", o.deadline)
@@ -47,5 +48,6 @@ func (o drainOptions) run(n *node.Node, logger *slog.Logger) error {
 	if err == nil || errors.Is(err, drain.ErrIncomplete) {
 		logger.Info("drained", "daemons", sum.Gone, "of", sum.Total, "bytes", sum.Bytes, "took", sum.Elapsed)
 	}
+
 	return err
 }

@@ -37,6 +37,7 @@ func ServeNode(a *cli.App, ctx context.Context, o ServeOptions) (err error) {
 	if err != nil {
 		return err
 	}
+
 	logger := logs.of("node")
 	slog.SetDefault(logger) // for libraries that log by themselves, by package log too
 
@@ -61,6 +62,7 @@ func ServeNode(a *cli.App, ctx context.Context, o ServeOptions) (err error) {
 	if err != nil {
 		return err
 	}
+
 	defer func() { err = errors.Join(err, n.Close()) }()
 	conf := newReloader(o, n, logs)
 	go conf.reloadAt(hangUps)
@@ -68,6 +70,7 @@ func ServeNode(a *cli.App, ctx context.Context, o ServeOptions) (err error) {
 	if o.Ready == nil {
 		o.Ready = func(n *node.Node) error { return announce(a, n) }
 	}
+
 	if err := o.Ready(n); err != nil {
 		return err
 	}
@@ -80,12 +83,14 @@ func ServeNode(a *cli.App, ctx context.Context, o ServeOptions) (err error) {
 		return n.Err()
 	case <-ctx.Done():
 	}
+
 	a.Grace.Ending.Store(true)
 	err = conf.drainOptions().run(n, logger)
 	logger.Info("shutting down")
 	if stopErr := notify("STOPPING=1"); stopErr != nil {
 		logger.Warn("stopping", "error", stopErr)
 	}
+
 	return err
 }
 
@@ -95,6 +100,7 @@ func announce(a *cli.App, n *node.Node) error {
 	if err != nil {
 		return err
 	}
+
 	at := n.Addrs()
 	return json.NewEncoder(a.Out).Encode(struct {
 		NodeID string `json:"node_id"`

@@ -32,21 +32,26 @@ func newTracing(endpoint, sample, version string, node identity.NodeID, logger *
 	if endpoint == "" {
 		endpoint = otlpEndpoint(os.Getenv)
 	}
+
 	if endpoint == "" {
 		return &tracing{}, nil
 	}
+
 	part, err := strconv.ParseFloat(sample, 64)
 	if err != nil || !(part >= 0 && part <= 1) {
 		return nil, cli.Usagef("--otlp-sample %q is not between 0 and 1", sample)
 	}
+
 	header, err := otlpHeader(os.Getenv("OTEL_EXPORTER_OTLP_HEADERS"))
 	if err != nil {
 		return nil, err
 	}
+
 	exporter, err := otlp.New(endpoint, header)
 	if err != nil {
 		return nil, cli.Usagef("--otlp: %v", err)
 	}
+
 	res := resource.NewSchemaless(attribute.String("service.name", "wasmhost"), attribute.String("service.version", version), attribute.String("service.instance.id", node.String()))
 	p := sdk.NewTracerProvider(sdk.WithResource(res), sdk.WithSampler(sdk.ParentBased(sdk.TraceIDRatioBased(part))), sdk.WithBatcher(&logged{exporter, logger}))
 	logger.Info("traces are sent", "to", endpoint, "sample", part)
@@ -71,13 +76,16 @@ func otlpHeader(text string) (http.Header, error) {
 		if strings.TrimSpace(pair) == "" {
 			continue
 		}
+
 		name, value, ok := strings.Cut(pair, "=")
 		decoded, err := url.PathUnescape(strings.TrimSpace(value))
 		if !ok || err != nil {
 			return nil, cli.Usagef("OTEL_EXPORTER_OTLP_HEADERS is not NAME=VALUE,NAME=VALUE") // what it holds may be secret
 		}
+
 		h.Set(strings.TrimSpace(name), decoded)
 	}
+
 	return h, nil
 }
 
@@ -94,6 +102,7 @@ func (t *tracing) close() error {
 	if t.provider == nil {
 		return nil
 	}
+
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if err := t.provider.Shutdown(ctx); err != nil {
