@@ -22,7 +22,7 @@ func drainCommand(a *cli.App) *cobra.Command {
 		Short: "Move every daemon off a node",
 		Long: `Move every daemon off a node, this one or one that lets this one operate its
 daemons, several at a time, passive ones too, the largest first. Each goes to the
-node with the most to give among those of --to, or among all that the node trusts;
+node with the most free capacity among those of --to, or among all that the node trusts;
 one that a node does not take is offered to the next. From now on, and after a
 restart, the node refuses new daemons until it is undrained.
 

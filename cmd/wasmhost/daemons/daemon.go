@@ -30,7 +30,7 @@ of 16 or 64 hexadecimal digits is refused; name:NAME addresses one from before.
 With --where, --min-free or --max-alike it is made on a node, this or one that this one
 trusts, that meets these; where none does, each is named with what it lacks (exit code
 3). --prefer, --spread and --pack say which of them comes first; without, that which has
-the most to give. "wasmhost place" explains. On another node it begins by moving there.
+the most free capacity. "wasmhost place" explains. On another node it begins by moving there.
 
 With --standbys N, on a node of a cluster, N other nodes keep what it does: an event
 is answered when those that are in sync hold it, and one of them goes on with the

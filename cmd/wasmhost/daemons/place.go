@@ -21,7 +21,7 @@ with what they lack. Nothing is made.
 --where, --min-free and --max-alike must be met. Of the nodes that meet them those come
 first that have the most of the --prefer tags; then those where --spread finds the
 fewest daemons of the kind; then, with --pack, those with the most daemons; and then
-those with the most to give: free memory, a low load, few daemons.`, Example: `  wasmhost place counter --spread node
+those with the most free capacity: free memory, a low load, few daemons.`, Example: `  wasmhost place counter --spread node
   wasmhost place counter --where zone=b --prefer disk=ssd --dry-run -o json`, Args: cli.Exact(1), RunE: func(c *cobra.Command, args []string) error {
 		p, err := need.Place()
 		if err != nil {
