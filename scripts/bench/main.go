@@ -108,7 +108,7 @@ func main() {
 		}
 		return
 	}
-	for _, c := range []comparison{deliver, deliver1K, spawnOne, sendLines, channels, crowd, durable64, durable1, standby1, standby64, replay} {
+	for _, c := range []comparison{deliver, deliver1K, queries, spawnOne, sendLines, channels, crowd, durable64, durable1, standby1, standby64, replay} {
 		if !wanted(c.name) {
 			continue
 		}

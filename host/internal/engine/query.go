@@ -28,6 +28,8 @@ type queries struct {
 	count  atomic.Int64 // of daemon.MaxQueries
 	queued atomic.Int64 // length of queue, for who does not take mu
 
+	call daemon.Call // of the query that the daemon's code answers; guarded by the daemon's lock
+
 	mu      lock.Mutex[lock.Leaf]
 	queue   []*question
 	ushered bool          // somebody waits for the daemon's lock, for all of queue
@@ -68,8 +70,12 @@ func (x Mailbox) Query(ctx context.Context, payload []byte) (daemon.Answer, erro
 	if d.tryEnter() {
 		d.answerQuery(&q)
 		d.mu.Unlock()
-	} else if err := d.queueQuery(ctx, &q); err != nil {
-		return daemon.Answer{}, err
+	} else {
+		waits := &question{payload: payload}
+		if err := d.queueQuery(ctx, waits); err != nil {
+			return daemon.Answer{}, err
+		}
+		q = *waits
 	}
 
 	if q.by != nil {
@@ -119,9 +125,12 @@ func (d *Daemon) answerQuery(q *question) {
 	}
 }
 
-// queryCall is what the daemon's code learns of a query now. It needs d.mu.
+// queryCall is what the daemon's code learns of a query, at the time at which the daemon was
+// entered for it or for the event beside it. It is reused. It needs d.mu.
 func (d *Daemon) queryCall() *daemon.Call {
-	return &daemon.Call{Self: d.id, Epoch: d.epoch, Sequence: d.applied, Time: d.Turns().Now()}
+	c := &d.queries.call
+	c.Self, c.Epoch, c.Sequence, c.Time = d.id, d.epoch, d.applied, d.after(d.used)
+	return c
 }
 
 // queueQuery waits for the daemon's lock, or for what the daemon was before the event that
