@@ -80,6 +80,7 @@ var parts = []struct{ title, dir string }{
 	{"Draining", "host/drain"},
 	{"Moves", "host/migration"},
 	{"Moves away", "host/migration/source"},
+	{"Moves here", "host/migration/target"},
 	{"Standbys", "host/standby"},
 	{"The cluster's directory", "host/directory"},
 	{"The store", "host/store"},

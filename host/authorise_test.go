@@ -172,7 +172,7 @@ func TestPublicOnlyKeepsTheKeyAtHome(t *testing.T) {
 	if err != nil || kept.ID() != d.Entity || !kept.CanSign() {
 		t.Fatalf("the key at home: %v, %v", kept, err)
 	}
-	if _, err := b.Daemons().KeptIdentity(d.Entity); !errors.Is(err, host.ErrNotKept) {
+	if _, err := b.Daemons().KeptIdentity(d.Entity); !errors.Is(err, daemon.ErrNotKept) {
 		t.Errorf("the key elsewhere: %v", err)
 	}
 	moves := []chain.Move{}
@@ -201,7 +201,7 @@ func TestPublicOnlyKeepsTheKeyAtHome(t *testing.T) {
 	if s, err := a.Snapshot(ctx, d.Entity); err != nil || s.Verify() != nil {
 		t.Errorf("with its key again: %v", err)
 	}
-	if _, err := a.Daemons().KeptIdentity(d.Entity); !errors.Is(err, host.ErrNotKept) {
+	if _, err := a.Daemons().KeptIdentity(d.Entity); !errors.Is(err, daemon.ErrNotKept) {
 		t.Errorf("the key is kept twice: %v", err)
 	}
 }

@@ -67,7 +67,7 @@ func (r *Runtime) Held(id identity.EntityID) (activate func(*migration.Release) 
 	if in == nil {
 		return nil, nil
 	}
-	return in.activate, func() { in.discard(migration.Source) }
+	return in.Activate, func() { in.Discard(migration.Source) }
 }
 
 // Horizon is the horizon of one daemon.

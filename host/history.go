@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/internal/evidence"
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -40,7 +41,7 @@ func (r *Runtime) accuseHeld(ctx context.Context, d *engine.Daemon, node identit
 	if err := theirs.Verify(d.Entity()); err != nil {
 		return fmt.Errorf("%w: %w", chain.ErrBadProof, err)
 	}
-	ours, err := r.historySource(d.Entity(), theirs.From(), end, seal)
+	ours, err := evidence.HistorySource(r.env.Store, d.Entity(), theirs.From(), end, seal)
 	if err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func (r *Runtime) testify(id identity.EntityID, epoch, sequence uint64) (*chain.
 			if read++; read > maxTestified {
 				return store.ErrStop
 			}
-			return testify(t, b)
+			return evidence.AddRecord(t, b)
 		})
 	}
 	var t chain.Claims

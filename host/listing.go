@@ -100,8 +100,8 @@ func (r *Runtime) present() (out []MigrationInfo) {
 		out = append(out, mv)
 	}
 	for _, in := range arrivals {
-		id := in.offer.Entity
-		mv := MigrationInfo{Entity: id, Name: in.offer.Name, Peer: in.from, State: MoveRunning, Phase: migration.Transfer, Epoch: in.offer.Epoch + 1, Began: in.began}
+		id := in.Entity()
+		mv := MigrationInfo{Entity: id, Name: in.Name(), Peer: in.From(), State: MoveRunning, Phase: migration.Transfer, Epoch: in.Offer().Epoch + 1, Began: in.Began()}
 		if u, ok := waiting[id]; ok {
 			mv.State, mv.Phase, mv.Sequence = MoveWaiting, migration.Replay, u.Sequence
 		}

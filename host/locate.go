@@ -171,7 +171,7 @@ func (r *Runtime) succeeds(ctx context.Context, id identity.EntityID, claim *pro
 	if claim.node == last.node {
 		return claim.epoch >= last.epoch
 	}
-	if last.led(claim.moves, claim.node) || r.named(id, claim.node) {
+	if last.led(claim.moves, claim.node) || r.arrivals.Named(id, claim.node) {
 		return true
 	}
 	at := last.node
@@ -248,7 +248,7 @@ func (r *Runtime) askResidence(ctx context.Context, id identity.EntityID, node i
 		if err != nil {
 			return nil, nil, err
 		}
-		proof, err := s.verify(id, node, ask.Nonce, r.named(id, node))
+		proof, err := s.verify(id, node, ask.Nonce, r.arrivals.Named(id, node))
 		return proof, s, err
 	case *channel.Moved:
 		return nil, nil, &daemon.MovedError{Moved: daemon.Moved{Entity: id, Node: msg.Node}}

@@ -13,6 +13,7 @@ import (
 	"wasmhost.example/host/hosttest"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/migration"
+	"wasmhost.example/host/migration/target"
 	"wasmhost.example/host/standby"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -215,7 +216,7 @@ func TestUnfinishedArrivalsAreBounded(t *testing.T) {
 		}
 		return m
 	}
-	for range host.ArrivalsOfPeer {
+	for range target.ArrivalsOfPeer {
 		if m := offer(c); m == nil {
 			t.Fatal("no answer")
 		} else if _, ok := m.(*migration.Accept); !ok {
@@ -228,7 +229,7 @@ func TestUnfinishedArrivalsAreBounded(t *testing.T) {
 	if m, ok := offer(other).(*migration.Accept); !ok {
 		t.Errorf("another peer: %+v", m)
 	}
-	if got := b.Migrations().Arrivals(); got.Unfinished != host.ArrivalsOfPeer+1 {
+	if got := b.Migrations().Arrivals(); got.Unfinished != target.ArrivalsOfPeer+1 {
 		t.Errorf("%+v", got)
 	}
 }

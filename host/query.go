@@ -78,7 +78,7 @@ func (r Migrations) Arriving() []identity.EntityID {
 	_, arrivals := r.rt.table.Moving()
 	out := make([]identity.EntityID, len(arrivals))
 	for i, in := range arrivals {
-		out[i] = in.offer.Entity
+		out[i] = in.Entity()
 	}
 	return out
 }

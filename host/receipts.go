@@ -10,9 +10,3 @@ import (
 func (r Evidence) Receipts(id identity.EntityID) ([]*chain.Receipt, error) {
 	return r.rt.evidence.Receipts(id)
 }
-
-// signArrival makes the target's half.
-func (r *Runtime) signArrival(f chain.ReceiptFacts) (*chain.Receipt, error) {
-	rec := &chain.Receipt{Facts: f}
-	return rec, rec.SignTarget(r.env.Node, chain.ReceiptTarget{Activated: r.env.Clock().UnixNano()})
-}

@@ -46,5 +46,5 @@ func (r *Runtime) recover(ctx context.Context) error {
 	if err := r.recoverOutgoing(); err != nil {
 		return err
 	}
-	return r.recoverIncoming(ctx)
+	return r.arrivals.Recover(ctx, r.table.PutArrival)
 }

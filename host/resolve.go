@@ -10,7 +10,6 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/migration"
-	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
 
@@ -40,11 +39,9 @@ func (r Migrations) Unsettled() []Unsettled {
 		}
 	}
 	for _, in := range arrivals {
-		in.mu.Lock()
-		if in.at.Phase() == migration.Pending {
-			out = append(out, Unsettled{Entity: in.offer.Entity, Name: in.offer.Name, Peer: in.from, Epoch: in.offer.Epoch + 1, Sequence: in.d.Position().Head.Sequence})
+		if sequence, ok := in.Pending(); ok {
+			out = append(out, Unsettled{Entity: in.Entity(), Name: in.Name(), Peer: in.From(), Epoch: in.Offer().Epoch + 1, Sequence: sequence})
 		}
-		in.mu.Unlock()
 	}
 	slices.SortFunc(out, func(a, b Unsettled) int { return cmp.Compare(a.Name, b.Name) })
 	return out
@@ -66,9 +63,9 @@ func (r Migrations) Resolve(ctx context.Context, id identity.EntityID, how chain
 	case how == chain.MendTakeBack && m != nil:
 		return m.TakeBack(ctx)
 	case how == chain.MendClaim && in != nil:
-		return in.claim(key)
+		return in.Claim(key)
 	case how == chain.MendDrop && in != nil:
-		if !in.discard(migration.Operator) {
+		if !in.Discard(migration.Operator) {
 			return chain.Mended{}, fmt.Errorf("%w: %s is still on its way, or settled", migration.ErrSettled, id.Origin())
 		}
 		return chain.Mended{How: how}, nil
@@ -76,53 +73,4 @@ func (r Migrations) Resolve(ctx context.Context, id identity.EntityID, how chain
 		return chain.Mended{}, fmt.Errorf("%w: %s", daemon.ErrNotSupported, how)
 	}
 	return chain.Mended{}, fmt.Errorf("%w: %s", migration.ErrSettled, id.Origin())
-}
-
-// claim serves the daemon that is held here.
-func (in *incoming) claim(key *identity.KeyPair) (chain.Mended, error) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.at.Phase() != migration.Pending {
-		return chain.Mended{}, fmt.Errorf("%w: %s", migration.ErrSettled, in.offer.Entity.Origin())
-	}
-	d, id, r := in.d, in.offer.Entity, in.rt
-	d.Lock()
-	defer d.Unlock()
-	if key == nil {
-		key = r.expectedKey(id)
-	} else {
-		key = key.Clone()
-	}
-	d.Making().SetKey(key)
-	fact, b, err := d.Upkeep().RepairFact(chain.MendClaim, in.offer.Epoch+2)
-	if err != nil {
-		return chain.Mended{}, err
-	}
-	went, back, err := r.table.Returns(id)
-	if err != nil {
-		return chain.Mended{}, err
-	}
-	here := false
-	defer func() { back(here) }()
-	rec, err := d.Making().EncodeRecord()
-	if err != nil {
-		return chain.Mended{}, err
-	}
-	b.Put(store.Daemons, id[:], rec)
-	b.Delete(store.Incoming, id[:])
-	went.Raise(b, id)
-	if err := r.env.Store.Commit(b); err != nil {
-		return chain.Mended{}, err
-	}
-	d.Making().GoOn(fact.Epoch)
-	r.table.Activate(in, d)
-	here = true
-	if err := in.step(migration.Overruled, migration.Operator); err != nil {
-		return chain.Mended{}, err
-	}
-	d.Resume()
-	r.subscriber.Start(d.Entity(), d.Position().Ledger.All())
-	d.Memory().AccountMemory()
-	r.env.Logger.Warn("a daemon was claimed; its source must not come back with it", "daemon", id.Origin(), "source", in.from, "epoch", fact.Epoch)
-	return fact, nil
 }

@@ -123,7 +123,7 @@ type Runtime struct {
 	sender     *outbox.Sender
 	watch      *outbox.Watch
 	inbox      *outbox.Inbox
-	arriving   *target.Room
+	arrivals   *target.Arrivals
 	resided    resided // proofs of where daemons are
 	timers     *outbox.Timers
 	daemons    *engine.Config
@@ -134,7 +134,7 @@ type Runtime struct {
 	holds  *holds.Holds
 	losses *losses.Losses
 
-	table      *table.Table[*engine.Daemon, *incoming, *source.Migration]
+	table      *table.Table[*engine.Daemon, *target.Arrival, *source.Migration]
 	evidence   *evidence.Records
 	failures   failures
 	departures *source.Departures
@@ -164,9 +164,8 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		return nil, err
 	}
 	r := &Runtime{
-		arriving: target.NewRoom(o.Limits.Over(daemon.DefaultLimits)),
-		mesh:     o.Mesh,
-		kept:     make(map[identity.EntityID]*identity.KeyPair),
+		mesh: o.Mesh,
+		kept: make(map[identity.EntityID]*identity.KeyPair),
 	}
 	r.env, r.cancel = o.env()
 	r.notifications = newNotifications(r.env.Clock)
@@ -177,7 +176,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		r.budgets = budget.NewSet(budget.Sizes{})
 	}
 	r.holds, r.losses = holds.New(r.env, r.nameOf), losses.New(r.env, r.nameOf)
-	r.table, r.evidence = table.New[*engine.Daemon, *incoming, *source.Migration](r.env, ArrivalsOfPeer, ArrivalsOfNode), evidence.New(r.env)
+	r.table, r.evidence = table.New[*engine.Daemon, *target.Arrival, *source.Migration](r.env, target.ArrivalsOfPeer, target.ArrivalsOfNode), evidence.New(r.env)
 	r.departures = source.New(r.env, r.mesh, r.evidence, departuresOf{r})
 	r.shares = fair.New(runtime.GOMAXPROCS(0) / 2) // the other half is for those who send from outside
 	r.foreign = r.shares.Flow()
@@ -192,6 +191,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	box := outboxOf{r}
 	r.sender, r.timers = outbox.NewSender(r.env, box, box, channelPeers{r}), outbox.NewTimers(r.env, box)
 	r.watch = outbox.NewWatch(r.env, r.sender, box)
+	r.arrivals = target.New(r.arrivalsConfig())
 	r.inbox = outbox.NewInbox(r.env, r.broker, box, box)
 	if o.Cluster != nil {
 		r.cluster = cluster.New(r.clusterConfig(o.Cluster))
@@ -350,7 +350,7 @@ func (r *Runtime) Shutdown(ctx context.Context) error {
 		err = errors.Join(err, d.Memory().PutAway(ctx))
 	}
 	for _, in := range waiting {
-		in.shutDown()
+		in.ShutDown()
 	}
 	r.cluster.FeedLast(ctx, daemons)
 	if inOrder && err == nil && r.env.Store.Err() == nil {

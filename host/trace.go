@@ -39,12 +39,3 @@ func (r *Runtime) traced(ctx context.Context, id identity.EntityID, ev *engine.I
 	}
 	return err
 }
-
-// traceTake begins the span of a daemon that comes here; end takes what became of it.
-func (r *Runtime) traceTake(ctx context.Context, id identity.EntityID) (_ context.Context, end func(error)) {
-	if r.env.Tracer == nil || !trace.SpanContextFromContext(ctx).IsSampled() {
-		return ctx, func(error) {}
-	}
-	ctx, span := r.env.Tracer.Start(ctx, "take", trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(exchange.SpanAttributes(r.env.Self, id)...))
-	return ctx, func(err error) { exchange.EndSpan(span, err) }
-}

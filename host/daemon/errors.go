@@ -134,3 +134,7 @@ func (e *AmbiguousError) some() string {
 	}
 	return strings.Join(out, ", ")
 }
+
+// ErrNotKept says that the node keeps no key of that identity: only that of a daemon
+// which moved away public-only is kept.
+var ErrNotKept = errors.New("this node keeps no key of that identity")

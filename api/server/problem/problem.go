@@ -54,7 +54,7 @@ var errorCodes = []struct {
 	{daemon.ErrNotFound, "daemon-not-found"},
 	{daemon.ErrBadRef, "bad-reference"},
 	{daemon.ErrUnproven, "residence-unproven"},
-	{host.ErrNotKept, "identity-not-kept"},
+	{daemon.ErrNotKept, "identity-not-kept"},
 	{ErrKindDiffers, "kind-differs"},
 	{daemon.ErrKindNotFound, "kind-not-found"},
 	{mesh.ErrUnknownNode, "node-not-found"},

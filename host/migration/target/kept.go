@@ -1,6 +1,7 @@
-// Package target is what a node knows and checks of a daemon that is on its way to it:
-// the room that it takes, its memory as it comes, who may hand it over, and what is on
-// disk of one that is prepared. It changes nothing of the node.
+// Package target is a node's side of the migrations by which daemons come to it: the walk
+// from an offer to the source's release (targetWalk.walk has the steps on one page), who
+// may come, what comes, and what becomes of a prepared daemon. An Arrival is one daemon on
+// its way here; its phase, of package migration, says what may be done with it.
 package target
 
 import (

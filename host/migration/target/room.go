@@ -104,3 +104,10 @@ func Limits(o *migration.Offer, node daemon.Limits) (daemon.Limits, error) {
 	all := own.Over(node).Storable()
 	return all, all.FitArriving(node)
 }
+
+// Bounds on unfinished arrivals. Those of bytes are at least what one daemon of the
+// node's limits needs.
+const (
+	ArrivalsOfPeer = 64  // that one peer may have at a time
+	ArrivalsOfNode = 256 // of all peers
+)

@@ -80,7 +80,7 @@ var more = []hunt{
 		"goesOn && c.wants(e)", "goesOn && c.wants(e) && false", nil}, goTest{"./host", "TestAPlannedRestartSendsNoStateAgain"}},
 	{mutant{"a removal need not be signed", "host/internal/cluster/remember.go",
 		"if !r.Signed() || !older {", "if !older {", nil}, goTest{"./host", "TestAnUnsignedRemovalDropsNoCopy"}},
-	{mutant{"a release is taken before all is durable", "host/settle.go",
+	{mutant{"a release is taken before all is durable", "host/migration/target/activate.go",
 		"case migration.Pending:\n\tcase", "case migration.Restore, migration.Replay, migration.Pending:\n\tcase", nil}, goTest{"./host", "TestAReleaseBeforePreparedIsRefused"}},
 	{mutant{"a copy is promoted as it was chosen, wherever it stands", "host/internal/cluster/promote.go",
 		"if stands != at {", "if false {", nil}, goTest{"./host", "TestAStandbysCopyIsPromoted"}},

@@ -1,4 +1,4 @@
-package host
+package target
 
 import (
 	"bytes"
@@ -13,7 +13,6 @@ import (
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/migration"
-	"wasmhost.example/host/migration/target"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -24,11 +23,11 @@ import (
 
 // takeUp returns the migration that the offer resumes; nil where there is none
 // that could be: the offer is then a new one.
-func (r *Runtime) takeUp(from identity.NodeID, c migration.Conn, o *migration.Offer) *incoming {
+func (t *Arrivals) takeUp(from identity.NodeID, c migration.Conn, o *migration.Offer) *Arrival {
 	if !o.Resumed {
 		return nil
 	}
-	in := r.table.Arrival(o.Entity)
+	in := t.table.Arrival(o.Entity)
 	if in == nil || in.from != from || in.offer.Migration != o.Migration {
 		return nil
 	}
@@ -54,7 +53,7 @@ func (r *Runtime) takeUp(from identity.NodeID, c migration.Conn, o *migration.Of
 
 // unpark takes what is kept of a stream that broke from the source that may go on
 // with it. It reports false where nothing is kept so.
-func (in *incoming) unpark() bool {
+func (in *Arrival) unpark() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.at.Phase() == migration.Parked && in.late.Stop()
@@ -62,22 +61,22 @@ func (in *incoming) unpark() bool {
 
 // rest ends the work of one stream. Where the stream broke while the daemon
 // came, what came is kept for another.
-func (in *incoming) rest(err *error) {
+func (in *Arrival) rest(err *error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	defer close(in.walking)
 	var cut *exchange.CutError
-	if errors.As(*err, &cut) && in.rt.life.Load() != lifeShuttingDown && in.step(migration.Cut, migration.Target) == nil {
-		in.late = time.AfterFunc(exchange.ResumeFor, func() { in.discard(migration.Target) })
+	if errors.As(*err, &cut) && in.of.node.Open() == nil && in.step(migration.Cut, migration.Target) == nil {
+		in.late = time.AfterFunc(exchange.ResumeFor, func() { in.Discard(migration.Target) })
 		return
 	}
 	in.mu.Unlock()
-	in.discard(migration.Target)
+	in.Discard(migration.Target)
 	in.mu.Lock()
 }
 
 // receive takes what comes, up to the snapshot's end.
-func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
+func (in *Arrival) receive(ctx context.Context, c migration.Conn) error {
 	if in.env.Store != nil && in.history == 0 {
 		b := &store.Batch{}
 		b.DeleteHistory(in.offer.Entity)
@@ -139,7 +138,7 @@ func (in *incoming) receive(ctx context.Context, c migration.Conn) error {
 	}
 }
 
-func (in *incoming) addHistory(m *migration.HistoryBatch) error {
+func (in *Arrival) addHistory(m *migration.HistoryBatch) error {
 	if in.history == 0 && len(m.Records) > 0 && m.From < in.offer.History {
 		if rec, err := journal.Decode(m.Records[0]); err != nil || !journal.IsBegin(rec) {
 			return migration.Failf(migration.ProtocolError, "the history that came does not begin with its beginning: %T, %v", rec, err)
@@ -150,7 +149,7 @@ func (in *incoming) addHistory(m *migration.HistoryBatch) error {
 		return migration.Failf(migration.ProtocolError, "history records from %d came where %d of %d are next", m.From, in.history, in.offer.History)
 	}
 	if in.env.Store != nil {
-		if err := in.rt.room(); err != nil {
+		if err := in.of.node.Room(); err != nil {
 			return migration.Failf(migration.StoreFailed, "%v", err)
 		}
 		b := &store.Batch{}
@@ -167,7 +166,7 @@ func (in *incoming) addHistory(m *migration.HistoryBatch) error {
 
 // addBlocks puts blocks into the daemon's memory, which it makes before the
 // first of them.
-func (in *incoming) addBlocks(ctx context.Context, m *migration.Blocks) error {
+func (in *Arrival) addBlocks(ctx context.Context, m *migration.Blocks) error {
 	if !in.offer.Memory {
 		return migration.Failf(migration.ProtocolError, "blocks came that were not announced")
 	}
@@ -189,7 +188,7 @@ func (in *incoming) addBlocks(ctx context.Context, m *migration.Blocks) error {
 
 // addModule adds the module, once, and makes it the kind's where the kind is
 // not known here.
-func (in *incoming) addModule(ctx context.Context) error {
+func (in *Arrival) addModule(ctx context.Context) error {
 	o := &in.offer
 	if len(o.Module) == 0 || in.known {
 		return nil
@@ -198,16 +197,16 @@ func (in *incoming) addModule(ctx context.Context) error {
 		if sum := sha256.Sum256(in.module); !bytes.Equal(sum[:], o.Module) {
 			return migration.Failf(migration.ModuleRefused, "the module that came has digest %x, %x was announced", sum, o.Module)
 		}
-		if _, err := in.rt.registry.Add(ctx, in.module, in.env.Limits.MemoryBytes, false); err != nil {
+		if _, err := in.of.registry.Add(ctx, in.module, in.env.Limits.MemoryBytes, false); err != nil {
 			return migration.Failf(migration.ModuleRefused, "%v", err)
 		}
 	}
-	if !in.rt.registry.Knows(o.Kind) {
-		m, err := in.rt.registry.Compiled(ctx, store.Digest(o.Module))
+	if !in.of.registry.Knows(o.Kind) {
+		m, err := in.of.registry.Compiled(ctx, store.Digest(o.Module))
 		if err != nil {
 			return migration.Failf(migration.ModuleRefused, "%v", err)
 		}
-		if err := in.rt.registry.SetModule(o.Kind, m, m.Report().Size, daemon.Limits{}); err != nil {
+		if err := in.of.registry.SetModule(o.Kind, m, m.Report().Size, daemon.Limits{}); err != nil {
 			return migration.Failf(migration.StoreFailed, "%v", err)
 		}
 	}
@@ -217,18 +216,18 @@ func (in *incoming) addModule(ctx context.Context) error {
 
 // make makes the daemon that what comes goes into. It holds its events, and is
 // not in the runtime's table.
-func (in *incoming) make(ctx context.Context) (*engine.Daemon, error) {
+func (in *Arrival) make(ctx context.Context) (*engine.Daemon, error) {
 	if in.d != nil {
 		return in.d, nil
 	}
 	o := &in.offer
-	d := engine.New(in.rt.daemons, o.Entity, o.Kind, canon.OrNil(o.Module))
+	d := engine.New(in.of.daemons, o.Entity, o.Kind, canon.OrNil(o.Module))
 	if err := d.Making().SetLimits(o.Limits); err != nil {
 		return nil, migration.Failf(migration.StateFailed, "%v", err)
 	}
 	d.Making().Identify(o.Name, identity.PublicOnly(o.Entity))
 	d.Making().SetEpoch(o.Epoch)
-	factory, _, err := in.rt.registry.Factory(ctx, o.Kind, canon.OrNil(o.Module))
+	factory, _, err := in.of.registry.Factory(ctx, o.Kind, canon.OrNil(o.Module))
 	if err != nil {
 		return nil, migration.Failf(migration.FactoryNotFound, "%v", err)
 	}
@@ -239,7 +238,7 @@ func (in *incoming) make(ctx context.Context) (*engine.Daemon, error) {
 	defer in.mu.Unlock()
 	if in.at.Phase().Terminal() {
 		d.End(lifecycle.Leave, &daemon.NotFoundError{Entity: o.Entity})
-		return nil, target.ErrPushedOut
+		return nil, ErrPushedOut
 	}
 	in.d = d
 	return d, nil

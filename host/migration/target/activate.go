@@ -1,4 +1,4 @@
-package host
+package target
 
 import (
 	"bytes"
@@ -11,14 +11,12 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/journal"
-	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/losses"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/migration"
-	"wasmhost.example/host/migration/target"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
@@ -29,55 +27,55 @@ import (
 
 // awaitRelease waits for the source's word. A connection that breaks leaves
 // the daemon in doubt.
-func (in *incoming) awaitRelease(c migration.Conn) error {
+func (in *Arrival) awaitRelease(c migration.Conn) error {
 	rel, err := exchange.Receive[*migration.Release](c)
 	var refused *exchange.Refusal
 	switch {
 	case errors.As(err, &refused):
-		in.discard(migration.Source)
+		in.Discard(migration.Source)
 		in.env.Logger.Info("the source kept a daemon", "daemon", in.offer.Entity.Origin(), "reason", refused)
 		return nil
 	case err != nil:
-		in.inDoubt()
+		in.InDoubt()
 		return nil
 	}
-	if err := in.activate(rel); err != nil {
-		in.inDoubt()
+	if err := in.Activate(rel); err != nil {
+		in.InDoubt()
 		return err
 	}
-	in.rt.done(in.from, c, rel)
+	in.of.done(in.from, c, rel)
 	return nil
 }
 
 // done confirms a release, and waits for the source to sign its receipt.
-func (r *Runtime) done(from identity.NodeID, c migration.Conn, rel *migration.Release) {
+func (t *Arrivals) done(from identity.NodeID, c migration.Conn, rel *migration.Release) {
 	msg := &migration.Done{Epoch: rel.Epoch}
-	rec, err := r.evidence.ReceiptAt(rel.Entity, rel.Epoch)
+	rec, err := t.evidence.ReceiptAt(rel.Entity, rel.Epoch)
 	if err == nil && rec != nil {
 		msg.Receipt, err = (&chain.Receipt{Facts: rec.Facts, Target: rec.Target, TargetSignature: rec.TargetSignature}).Encode()
 	}
 	if err != nil {
-		r.env.Logger.Error("reading the receipt of a migration", "daemon", rel.Entity.Origin(), "error", err)
+		t.env.Logger.Error("reading the receipt of a migration", "daemon", rel.Entity.Origin(), "error", err)
 	}
 	if err := c.Send(msg); err != nil {
-		r.env.Logger.Debug("answering on a migration stream", "error", err)
+		t.env.Logger.Debug("answering on a migration stream", "error", err)
 		return
 	}
-	r.tellBound(c, rel.Entity)
+	t.tellBound(c, rel.Entity)
 	if rec == nil || rec.Whole() {
 		return
 	}
 	answer, err := exchange.Receive[*migration.Receipt](exchange.IdleTimeout{Conn: c})
 	if err == nil {
-		err = r.evidence.TakeReceipt(from, answer.Bytes)
+		err = t.evidence.TakeReceipt(from, answer.Bytes)
 	}
 	if err != nil {
-		r.env.Logger.Info("a receipt has this node's signature only", "daemon", rel.Entity.Origin(), "from", from, "error", err)
+		t.env.Logger.Info("a receipt has this node's signature only", "daemon", rel.Entity.Origin(), "from", from, "error", err)
 	}
 }
 
-// activate makes the daemon ours. It may be called again.
-func (in *incoming) activate(rel *migration.Release) error {
+// Activate makes the daemon ours. It may be called again.
+func (in *Arrival) Activate(rel *migration.Release) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	switch in.at.Phase() {
@@ -85,7 +83,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 	case migration.Complete:
 		return nil
 	case migration.Claimed, migration.Aborted:
-		return target.ErrPushedOut
+		return ErrPushedOut
 	default:
 		return migration.Failf(migration.StateFailed, "a release came of daemon %s, which is not prepared here yet", in.offer.Entity.Origin())
 	}
@@ -106,7 +104,7 @@ func (in *incoming) activate(rel *migration.Release) error {
 		return err
 	}
 	d.Making().SetKey(key)
-	went, back, err := in.rt.table.Returns(o.Entity)
+	went, back, err := in.of.known.Returns(o.Entity)
 	if err != nil {
 		return migration.Failf(migration.StoreFailed, "%v", err)
 	}
@@ -115,8 +113,8 @@ func (in *incoming) activate(rel *migration.Release) error {
 	if err := in.own(rel, check, went); err != nil {
 		return err
 	}
-	in.rt.cluster.Attach(d, leader.Beginning{})
-	in.rt.table.Activate(in, d)
+	in.of.cluster.Attach(d)
+	in.of.table.Activate(in, d)
 	here = true
 	if err := in.step(migration.Released, migration.Source); err != nil {
 		return err
@@ -125,11 +123,11 @@ func (in *incoming) activate(rel *migration.Release) error {
 		of.Thaw()
 	}
 	d.Resume()
-	in.rt.cluster.LookSoon()
-	in.rt.subscriber.Start(d.Entity(), d.Position().Ledger.All())
+	in.of.cluster.LookSoon()
+	in.of.subscriber.Start(d.Entity(), d.Position().Ledger.All())
 	d.Effects().StartEffects()
 	d.Memory().AccountMemory()
-	in.rt.meters.moved(o.Kind, "target", nil)
+	in.of.node.Ended(o.Kind, nil)
 	in.env.Notify(daemon.Notification{Topic: daemon.Came, Entity: d.Entity(), Name: d.Name(), Kind: d.Kind(), Epoch: d.Position().Epoch, Peer: in.from})
 	in.env.Logger.Info("a daemon came", "daemon", o.Entity.Origin(), "name", o.Name, "from", in.from, "epoch", d.Position().Epoch)
 	return nil
@@ -137,9 +135,9 @@ func (in *incoming) activate(rel *migration.Release) error {
 
 // key opens the envelope; without one it is what was registered here, or the
 // public half. What was promised and cannot be opened is an error.
-func (in *incoming) key(rel *migration.Release) (*identity.KeyPair, error) {
+func (in *Arrival) key(rel *migration.Release) (*identity.KeyPair, error) {
 	if !in.offer.Identity {
-		return in.rt.expectedKey(in.offer.Entity), nil
+		return in.of.expectedKey(in.offer.Entity), nil
 	}
 	env, err := identity.ParseEnvelope(rel.Envelope)
 	if err != nil {
@@ -155,7 +153,7 @@ func (in *incoming) key(rel *migration.Release) (*identity.KeyPair, error) {
 
 // own writes durably that the daemon is ours, which went has been until now. It needs
 // d.mu.
-func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.Tombstone) error {
+func (in *Arrival) own(rel *migration.Release, hand Handoff, went table.Tombstone) error {
 	d, id := in.d, in.offer.Entity
 	move, err := journal.Encode(&journal.Move{From: in.from, To: in.env.Self, Epoch: rel.Epoch, Time: d.Turns().Now(), Checkpoint: hand.Checkpoint()})
 	if err != nil {
@@ -169,12 +167,12 @@ func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.
 	if err != nil {
 		return err
 	}
-	half, err := in.rt.signArrival(facts)
+	half, err := in.signArrival(facts)
 	if err != nil {
 		return err
 	}
 	b := &store.Batch{}
-	if err := errors.Join(in.rt.evidence.PutReceipts(b, append(in.receipts, half)...), losses.Keep(b, id, in.lasting)); err != nil {
+	if err := errors.Join(in.of.evidence.PutReceipts(b, append(in.receipts, half)...), losses.Keep(b, id, in.lasting)); err != nil {
 		return err
 	}
 	if in.env.Store != nil {
@@ -195,7 +193,7 @@ func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.
 			return migration.Failf(migration.StoreFailed, "%v", err)
 		}
 	}
-	in.rt.losses.Show(id, in.lasting)
+	in.of.losses.Show(id, in.lasting)
 	check := hand.Checkpoint()
 	d.Making().HasCome(rel.Epoch, &check, in.env.Store != nil)
 	return nil
@@ -204,8 +202,8 @@ func (in *incoming) own(rel *migration.Release, hand target.Handoff, went table.
 // giveWay makes room for another attempt of the same source, where that is
 // safe. Of a prepared daemon only the source can say: the other attempt's offer
 // may be an old one that comes late.
-func (in *incoming) giveWay() error {
-	in.discard(migration.Target)
+func (in *Arrival) giveWay() error {
+	in.Discard(migration.Target)
 	in.mu.Lock()
 	pending := in.at.Phase() == migration.Pending
 	in.mu.Unlock()
@@ -215,22 +213,22 @@ func (in *incoming) giveWay() error {
 	return in.ask()
 }
 
-// discard drops the daemon where by may have it dropped: the source serves it, or it
+// Discard drops the daemon where by may have it dropped: the source serves it, or it
 // came by another attempt. It reports whether it did.
-func (in *incoming) discard(by migration.Role) bool {
+func (in *Arrival) Discard(by migration.Role) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.step(migration.Failed, by) != nil {
 		return false
 	}
 
-	r, o := in.rt, &in.offer
+	t, o := in.of, &in.offer
 	if in.d != nil {
 		in.d.Lock()
 		in.d.End(lifecycle.Leave, &daemon.NotFoundError{Entity: o.Entity})
 		in.d.Unlock()
 	}
-	if r.env.Store != nil && r.life.Load() != lifeShuttingDown {
+	if t.env.Store != nil && in.of.node.Open() == nil {
 		b := &store.Batch{}
 		b.Delete(store.Snapshots, o.Entity[:])
 		b.Delete(store.Incoming, o.Entity[:])
@@ -239,18 +237,18 @@ func (in *incoming) discard(by migration.Role) bool {
 		if in.lent {
 			b.Delete(store.Meta, stored.KeptKey(o.Entity))
 		}
-		if err := r.env.Store.Commit(b); err != nil {
-			r.env.Logger.Error("dropping a daemon that did not come", "daemon", o.Entity.Origin(), "error", err)
+		if err := t.env.Store.Commit(b); err != nil {
+			t.env.Logger.Error("dropping a daemon that did not come", "daemon", o.Entity.Origin(), "error", err)
 		}
 	}
-	r.table.Drop(in)
+	t.table.Drop(in)
 	return true
 }
 
-// shutDown lets go of the daemon in memory. What is pending stays on disk, for the next
+// ShutDown lets go of the daemon in memory. What is pending stays on disk, for the next
 // start.
-func (in *incoming) shutDown() {
-	if in.discard(migration.Target) {
+func (in *Arrival) ShutDown() {
+	if in.Discard(migration.Target) {
 		return
 	}
 	in.mu.Lock()
@@ -264,19 +262,19 @@ func (in *incoming) shutDown() {
 	in.d.Unlock()
 }
 
-// inDoubt asks the source, again and again, what became of the migration.
-func (in *incoming) inDoubt() {
-	r := in.rt
-	if !r.env.Work.Begin() {
+// InDoubt asks the source, again and again, what became of the migration.
+func (in *Arrival) InDoubt() {
+	t := in.of
+	if !t.env.Work.Begin() {
 		return
 	}
 	go func() {
-		defer r.env.Work.Done()
+		defer t.env.Work.Done()
 		for tries := exchange.Retry.Start(); ; {
 			if err := in.ask(); err != nil {
-				r.env.Logger.Warn("a daemon is held until its source is heard", "daemon", in.offer.Entity.Origin(), "source", in.from, "error", err)
+				t.env.Logger.Warn("a daemon is held until its source is heard", "daemon", in.offer.Entity.Origin(), "source", in.from, "error", err)
 			}
-			if tries.Wait(r.env.Context, in.done) != nil {
+			if tries.Wait(t.env.Context, in.done) != nil {
 				return
 			}
 		}
@@ -284,8 +282,8 @@ func (in *incoming) inDoubt() {
 }
 
 // ask puts the question once.
-func (in *incoming) ask() error {
-	peer, err := in.rt.mesh.Peer(in.from)
+func (in *Arrival) ask() error {
+	peer, err := in.of.mesh.Peer(in.from)
 	if err != nil {
 		return err
 	}
@@ -307,7 +305,7 @@ func (in *incoming) ask() error {
 	case *migration.Hold:
 		return nil
 	case *migration.Release:
-		if err := in.activate(msg); err != nil {
+		if err := in.Activate(msg); err != nil {
 			return err
 		}
 		if err := c.Send(&migration.Done{Epoch: msg.Epoch}); err != nil {
@@ -318,29 +316,35 @@ func (in *incoming) ask() error {
 		if msg.Code == migration.NotReady || msg.Code == migration.ComputeNotSupported {
 			return fmt.Errorf("the source is not ready: %s", msg.Text)
 		}
-		in.discard(migration.Source)
+		in.Discard(migration.Source)
 		return nil
 	default:
 		return migration.Failf(migration.ProtocolError, "a %T in answer to a question", msg)
 	}
 }
 
-// takeRelease answers a source that repeats its release.
-func (r *Runtime) takeRelease(from identity.NodeID, c migration.Conn, rel *migration.Release) error {
-	w, err := r.table.Find(rel.Entity)
+// TakeRelease answers a source that repeats its release.
+func (t *Arrivals) TakeRelease(from identity.NodeID, c migration.Conn, rel *migration.Release) error {
+	w, err := t.known.Find(rel.Entity)
 	if err != nil {
 		return migration.Failf(migration.StoreFailed, "%v", err)
 	}
-	in, d, t := w.Coming, w.Here, w.Went
+	in, d := w.Coming, w.Here
 	switch {
 	case in != nil && in.from == from:
-		if err := in.activate(rel); err != nil {
+		if err := in.Activate(rel); err != nil {
 			return err
 		}
-	case d != nil && d.Moves().OwnsUnder(rel.Epoch), t.Epoch >= rel.Epoch:
+	case d != nil && d.Moves().OwnsUnder(rel.Epoch), w.Went.Epoch >= rel.Epoch:
 	default:
-		return migration.Failf(migration.StateFailed, "node %s holds nothing of daemon %s for migration %x", r.env.Self, rel.Entity.Origin(), rel.Migration)
+		return migration.Failf(migration.StateFailed, "node %s holds nothing of daemon %s for migration %x", t.env.Self, rel.Entity.Origin(), rel.Migration)
 	}
-	r.done(from, c, rel)
+	t.done(from, c, rel)
 	return nil
+}
+
+// signArrival makes the target's half of the receipt.
+func (in *Arrival) signArrival(f chain.ReceiptFacts) (*chain.Receipt, error) {
+	rec := &chain.Receipt{Facts: f}
+	return rec, rec.SignTarget(in.env.Node, chain.ReceiptTarget{Activated: in.env.Clock().UnixNano()})
 }

@@ -1,4 +1,4 @@
-package host
+package target
 
 import (
 	"context"
@@ -11,19 +11,18 @@ import (
 	"wasmhost.example/host/internal/exchange"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/migration"
-	"wasmhost.example/host/migration/target"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
 
-// The target's walk through a migration, beside the source's in source.go.
+// The target's walk through a migration, beside the source's in host/migration/source/walk.go.
 
-// incoming is one daemon on its way here: what the target of a migration knows. Its
+// Arrival is one daemon on its way here: what the target of a migration knows. Its
 // machine says where it stands; until it is Pending it can be dropped at any time, from
 // then on only the source can say what becomes of it.
-type incoming struct {
-	rt    *Runtime
+type Arrival struct {
+	of    *Arrivals
 	env   *env.Env
 	from  identity.NodeID
 	offer migration.Offer
@@ -36,20 +35,20 @@ type incoming struct {
 	blocks   uint64        // messages of blocks that came
 	bytes    int64         // of blocks, uncompressed
 	limits   daemon.Limits // that the daemon will have here
-	named    bool          // it may come without its own signature: see Runtime.named
+	named    bool          // it may come without its own signature: see Arrivals.Named
 	bare     bool          // its key is not to come along, and this node proves that it has it
 	public   bool          // its key is not to come along, and stays with the source
 	lent     bool          // its key was stored when it was prepared
 	needs    bool          // the module
 	known    bool          // it is here, and so is its kind
 	next     uint64        // index, at the source, of the next record of the tail
-	memory   *target.Memory
+	memory   *Memory
 	began    time.Time        // by the runtime's clock
 	receipts []*chain.Receipt // of earlier moves, that came with it
 	lasting  *snapshot.Facts  // what it keeps for life; nil: the source does not say it
 	earlier  arrivingModule
 
-	room target.Share
+	room Share
 
 	mu      lock.Mutex[lock.Arrival]
 	at      migration.Machine
@@ -60,26 +59,26 @@ type incoming struct {
 }
 
 // Entity implements table.Arrival.
-func (in *incoming) Entity() identity.EntityID { return in.offer.Entity }
+func (in *Arrival) Entity() identity.EntityID { return in.offer.Entity }
 
 // Name implements table.Arrival.
-func (in *incoming) Name() string { return in.offer.Name }
+func (in *Arrival) Name() string { return in.offer.Name }
 
 // From implements table.Arrival.
-func (in *incoming) From() identity.NodeID { return in.from }
+func (in *Arrival) From() identity.NodeID { return in.from }
 
 // signal moves the arrival to its next phase; target.ErrPushedOut where it was dropped
 // meanwhile.
-func (in *incoming) signal(s migration.Signal, by migration.Role) error {
+func (in *Arrival) signal(s migration.Signal, by migration.Role) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.step(s, by)
 }
 
 // step is signal. It needs in.mu.
-func (in *incoming) step(s migration.Signal, by migration.Role) error {
+func (in *Arrival) step(s migration.Signal, by migration.Role) error {
 	if in.at.Phase() == migration.Aborted {
-		return target.ErrPushedOut
+		return ErrPushedOut
 	}
 	if err := in.at.Signal(s, by); err != nil {
 		return migration.Failf(migration.ProtocolError, "%v", err)
@@ -92,30 +91,33 @@ func (in *incoming) step(s migration.Signal, by migration.Role) error {
 }
 
 // end gives back what the arrival held, and tells who waits for it. It needs in.mu.
-func (in *incoming) end() {
+func (in *Arrival) end() {
 	in.room.End()
 	close(in.done)
 }
 
 // targetWalk is one stream of a migration to this node.
 type targetWalk struct {
-	in *incoming
+	in *Arrival
 	c  migration.Conn
 	// ctx carries the trace of the migration; it ends with the runtime.
 	ctx context.Context
 }
 
-// takeOffer takes the daemon that is offered, or goes on with what an earlier stream
-// brought of it. bare says on what terms the key stays behind, where the source says so.
-func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migration.Conn, offer *migration.Offer, bare *migration.BareOffer) (err error) {
+// Take takes the daemon that is offered, or goes on with what an earlier stream brought
+// of it. bare says on what terms the key stays behind, where the source says so. It returns
+// when the stream is done with; ctx may carry a trace.
+func (t *Arrivals) Take(ctx context.Context, from identity.NodeID, c migration.Conn, offer *migration.Offer, bare *migration.BareOffer) (err error) {
+	ctx, end := t.trace(ctx, offer.Entity)
+	defer func() { end(err) }()
 	defer func() {
 		if err != nil {
-			r.meters.moved(r.knownKind(offer.Kind), "target", exchange.ErrorOf(ctx, err))
+			t.node.Ended(offer.Kind, exchange.ErrorOf(ctx, err))
 		}
 	}()
-	in := r.takeUp(from, c, offer)
+	in := t.takeUp(from, c, offer)
 	if in == nil {
-		if in, err = r.takeNew(ctx, from, c, offer, bare); err != nil {
+		if in, err = t.takeNew(ctx, from, c, offer, bare); err != nil {
 			return err
 		}
 	}
@@ -125,17 +127,17 @@ func (r *Runtime) takeOffer(ctx context.Context, from identity.NodeID, c migrati
 }
 
 // takeNew admits a daemon of which nothing is here.
-func (r *Runtime) takeNew(ctx context.Context, from identity.NodeID, c migration.Conn, offer *migration.Offer, bare *migration.BareOffer) (*incoming, error) {
-	if err := r.cluster.MakeWay(ctx, offer.Entity); err != nil {
+func (t *Arrivals) takeNew(ctx context.Context, from identity.NodeID, c migration.Conn, offer *migration.Offer, bare *migration.BareOffer) (*Arrival, error) {
+	if err := t.cluster.MakeWay(ctx, offer.Entity); err != nil {
 		return nil, err
 	}
 
-	in := &incoming{rt: r, env: r.env, from: from, offer: *offer, done: make(chan struct{}), at: migration.NewTarget(), walking: make(chan struct{}), cut: c.Abort, began: r.env.Clock()}
+	in := &Arrival{of: t, env: t.env, from: from, offer: *offer, done: make(chan struct{}), at: migration.NewTarget(), walking: make(chan struct{}), cut: c.Abort, began: t.env.Clock()}
 	in.bare, in.public = bare != nil && !bare.PublicOnly, bare != nil && bare.PublicOnly
-	in.room.Of(r.arriving, from)
-	in.memory = target.NewMemory(&in.offer, func() daemon.Daemon { return in.d.Position().Code })
+	in.room.Of(t.room, from)
+	in.memory = NewMemory(&in.offer, func() daemon.Daemon { return in.d.Position().Code })
 	var err error
-	in.needs, err = r.admit(in)
+	in.needs, err = t.admit(in)
 	return in, err
 }
 
@@ -221,7 +223,7 @@ func (w *targetWalk) await() error {
 	d := w.in.d
 	head := d.Position().HeadHash
 	if err := w.c.Send(&migration.Prepared{Sequence: d.Position().Head.Sequence, Applied: d.Position().Applied, Head: head[:], Root: w.in.memory.Sum()}); err != nil {
-		w.in.inDoubt()
+		w.in.InDoubt()
 		return nil
 	}
 	return w.in.awaitRelease(w.c)
@@ -236,7 +238,7 @@ func (w *targetWalk) send(m migration.Message) error {
 }
 
 // keepAll makes all that came durable.
-func (in *incoming) keepAll() error {
+func (in *Arrival) keepAll() error {
 	if in.env.Store == nil {
 		return nil
 	}
@@ -249,11 +251,11 @@ func (in *incoming) keepAll() error {
 
 // submit writes for a daemon on its way, unless it was dropped: the store may
 // hold another attempt by now.
-func (in *incoming) submit(b *store.Batch, done func(error)) error {
+func (in *Arrival) submit(b *store.Batch, done func(error)) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.at.Phase().Terminal() {
-		return target.ErrPushedOut
+		return ErrPushedOut
 	}
 	if in.d != nil {
 		b.Generation = in.d.Position().Generation

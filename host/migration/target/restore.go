@@ -1,4 +1,4 @@
-package host
+package target
 
 import (
 	"bytes"
@@ -9,7 +9,6 @@ import (
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/migration"
-	"wasmhost.example/host/migration/target"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/host/store"
 )
@@ -18,7 +17,7 @@ import (
 // when its source began, and follows what the source does.
 
 // restore brings the daemon to the snapshot.
-func (in *incoming) restore(ctx context.Context) error {
+func (in *Arrival) restore(ctx context.Context) error {
 	s, err := snapshot.Decode(in.snapshot)
 	if err != nil {
 		return migration.Failf(migration.StateFailed, "%v", err)
@@ -61,7 +60,7 @@ func (in *incoming) restore(ctx context.Context) error {
 // settleDown writes the batch and returns when all of the daemon that was
 // submitted is durable. It must not be called with the daemon's lock, which
 // whoever drops the daemon takes second.
-func (in *incoming) settleDown(b *store.Batch) error {
+func (in *Arrival) settleDown(b *store.Batch) error {
 	durable := make(chan error, 1)
 	if err := in.submit(b, func(err error) { durable <- err }); err != nil {
 		return err
@@ -74,7 +73,7 @@ func (in *incoming) settleDown(b *store.Batch) error {
 
 // stand brings the daemon to the snapshot, and adds to b what is to be kept. It
 // needs the daemon's lock.
-func (in *incoming) stand(s *snapshot.Snapshot, b *store.Batch) error {
+func (in *Arrival) stand(s *snapshot.Snapshot, b *store.Batch) error {
 	d, h := in.d, &s.Header
 	var err error
 	if in.offer.Memory {
@@ -112,7 +111,7 @@ func (in *incoming) stand(s *snapshot.Snapshot, b *store.Batch) error {
 
 // beginHere starts a history for a daemon that brought none: at its snapshot,
 // which it signed.
-func (in *incoming) beginHere(s *snapshot.Snapshot, b *store.Batch) error {
+func (in *Arrival) beginHere(s *snapshot.Snapshot, b *store.Batch) error {
 	h := &s.Header
 	rec, err := journal.Encode(&journal.Begin{Kind: h.Kind, Module: h.Module, Config: h.Config, Time: max(h.LastTime, 1), Epoch: h.Epoch,
 		Head: h.Head, HeadPayload: h.HeadPayload, Applied: h.Applied, Checkpoint: s.Checkpoint})
@@ -125,7 +124,7 @@ func (in *incoming) beginHere(s *snapshot.Snapshot, b *store.Batch) error {
 }
 
 // replay applies the rounds, and returns after the last.
-func (in *incoming) replay(c migration.Conn) error {
+func (in *Arrival) replay(c migration.Conn) error {
 	first := in.offer.History == 0 // a source that keeps no history counts on its own
 	adopting := false
 	for {
@@ -185,17 +184,17 @@ func (in *incoming) replay(c migration.Conn) error {
 
 // withDaemon calls fn with the daemon's lock. It is held for that alone: who
 // drops the daemon waits for no peer.
-func (in *incoming) withDaemon(fn func() error) error {
+func (in *Arrival) withDaemon(fn func() error) error {
 	in.d.Lock()
 	defer in.d.Unlock()
 	if in.d.Position().State == lifecycle.Moved {
-		return target.ErrPushedOut
+		return ErrPushedOut
 	}
 	return fn()
 }
 
 // apply replays records, or takes them as they are, and keeps them.
-func (in *incoming) apply(t *migration.Tail) error {
+func (in *Arrival) apply(t *migration.Tail) error {
 	b := &store.Batch{}
 	err := in.withDaemon(func() error {
 		in.d.Making().Adopt(t.Adopt)

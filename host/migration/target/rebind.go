@@ -1,4 +1,4 @@
-package host
+package target
 
 import (
 	"wasmhost.example/host/channel"
@@ -12,9 +12,10 @@ import (
 
 // tellBound says which of the daemon's subscriptions are not bound, where it has
 // any.
-func (r *Runtime) tellBound(c migration.Conn, id identity.EntityID) {
-	d, err := r.find(id)
-	if err != nil {
+func (t *Arrivals) tellBound(c migration.Conn, id identity.EntityID) {
+	w, err := t.known.Find(id)
+	d := w.Here
+	if err != nil || d == nil {
 		return
 	}
 	d.Lock()
@@ -25,10 +26,10 @@ func (r *Runtime) tellBound(c migration.Conn, id identity.EntityID) {
 	}
 
 	var unbound []migration.Unbound
-	for _, u := range r.subscriber.Unbound(r.env.Context, id, list) {
+	for _, u := range t.subscriber.Unbound(t.env.Context, id, list) {
 		unbound = append(unbound, migration.NewUnbound(u.Publisher, u.Channel, uint16(channel.CodeOf(u.Err)), u.Err))
 	}
 	if err := c.Send(&migration.Bound{Unbound: unbound}); err != nil {
-		r.env.Logger.Debug("saying which subscriptions are bound", "daemon", id.Origin(), "error", err)
+		t.env.Logger.Debug("saying which subscriptions are bound", "daemon", id.Origin(), "error", err)
 	}
 }

@@ -1,4 +1,4 @@
-package host
+package target
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ type arrivingModule struct {
 }
 
 // announced answers the source that has the module before the daemon's last upgrade.
-func (in *incoming) announced(ctx context.Context, c migration.Conn, m *migration.Earlier) error {
+func (in *Arrival) announced(ctx context.Context, c migration.Conn, m *migration.Earlier) error {
 	if in.offer.Version < migration.Lasting {
 		return migration.Failf(migration.ProtocolError, "a %T in version %d", m, in.offer.Version)
 	}
@@ -32,7 +32,7 @@ func (in *incoming) announced(ctx context.Context, c migration.Conn, m *migratio
 	if e.size > 0 && (e.digest != digest || e.size != m.Size) {
 		return migration.Failf(migration.ProtocolError, "another module before the last upgrade was announced earlier")
 	}
-	want := in.rt.registry.WantsEarlier(ctx, digest, m.Size)
+	want := in.of.registry.WantsEarlier(ctx, digest, m.Size)
 	if want {
 		e.digest, e.size = digest, m.Size
 	}
@@ -47,7 +47,7 @@ func (in *incoming) announced(ctx context.Context, c migration.Conn, m *migratio
 }
 
 // addEarlier takes some of the module, within what was announced.
-func (in *incoming) addEarlier(b []byte) error {
+func (in *Arrival) addEarlier(b []byte) error {
 	if e := &in.earlier; uint64(len(e.wasm)+len(b)) > e.size {
 		return migration.Failf(migration.ProtocolError, "more of the module before the last upgrade came than the %d bytes announced", e.size)
 	}
@@ -60,7 +60,7 @@ func (in *incoming) addEarlier(b []byte) error {
 
 // keepEarlier adds the module that came where the daemon, by its own signature, had it
 // before. A module that is not accepted is left out: the daemon comes all the same.
-func (in *incoming) keepEarlier(ctx context.Context) {
+func (in *Arrival) keepEarlier(ctx context.Context) {
 	e := &in.earlier
 	defer func() {
 		in.room.Shrink(int64(len(e.wasm)))
@@ -71,7 +71,7 @@ func (in *incoming) keepEarlier(ctx context.Context) {
 	}
 	err := fmt.Errorf("%w: the daemon was not of module %x", daemon.ErrModuleNotFound, e.digest)
 	if sum := sha256.Sum256(e.wasm); sum == e.digest && bytes.Equal(in.lasting.Previous, e.digest[:]) {
-		_, err = in.rt.registry.Add(ctx, e.wasm, in.env.Limits.MemoryBytes, false)
+		_, err = in.of.registry.Add(ctx, e.wasm, in.env.Limits.MemoryBytes, false)
 	}
 	if err != nil {
 		in.env.Logger.Warn("a daemon's previous module is not taken: the daemon cannot be rolled back here", "daemon", in.offer.Entity.Origin(), "from", in.from, "error", err)
