@@ -224,6 +224,9 @@ func (o *opening) openAPI(ctx context.Context) error {
 	if err := o.api.LoadTokens(o.store); err != nil {
 		return err
 	}
+	if err := o.api.LoadApplications(o.store); err != nil {
+		return err
+	}
 
 	if o.c.Dir != "" {
 		o.api.ServeBackups(o.store, o.options.Node, o.life.Number)

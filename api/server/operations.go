@@ -51,6 +51,10 @@ var operations = withDryRuns(map[string]access.Operation{
 	"POST /v1/groups/{group}/heal":  {Summary: "Look at the members, and make those anew that are lost.", Scope: api.ScopeOperate, Body: api.HealGroup{}, Answer: api.Group{}},
 	"GET /v1/sightings/{entity}":    {Summary: "What this node alone knows of a daemon.", Scope: api.ScopeRead, Answer: api.Sighting{}},
 
+	"GET /v1/applications":               {Summary: "What wasmhost apply made, by application.", Scope: api.ScopeRead, Answer: []api.Application{}, Query: paging},
+	"GET /v1/applications/{application}": {Summary: "What wasmhost apply made of one application.", Scope: api.ScopeRead, Answer: api.Application{}},
+	"PUT /v1/applications/{application}": {Summary: "Remember what wasmhost apply made, in the place of the revision that is named.", Body: api.Application{}, Answer: api.Application{}},
+
 	"GET /v1/kinds":        {Summary: "The kinds.", Scope: api.ScopeRead, Answer: []api.Kind{}, Query: paging},
 	"GET /v1/kinds/{kind}": {Summary: "One kind, with the report on its module.", Scope: api.ScopeRead, Answer: api.Kind{}},
 	"PUT /v1/kinds/{kind}": {Summary: "Make a module a kind. Headers Wasmhost-Signature may hold signatures of it.", Bytes: "application/wasm", Limit: maxModule, Answer: api.Kind{},

@@ -10,6 +10,7 @@ import (
 
 	"wasmhost.example/api/server/cluster"
 	"wasmhost.example/api/server/internal/access"
+	"wasmhost.example/api/server/internal/applications"
 	"wasmhost.example/api/server/internal/dashboard"
 	"wasmhost.example/api/server/internal/groups"
 	"wasmhost.example/api/server/internal/locate"
@@ -38,6 +39,7 @@ type Server struct {
 	version string
 	logger  *slog.Logger
 	mux     *http.ServeMux
+	apps    applications.Keeper
 
 	patterns []string // of the routes
 
@@ -69,38 +71,41 @@ func New(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version string, log
 		panic(err) // there is nothing in it to read
 	}
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"GET /v1/openapi.json":          getOpenAPI,
-		"GET /v1/happenings":            s.guard.Needs(trust.RightRead, s.getHappenings),
-		"POST /v1/api-tokens":           s.guard.Owner(s.guard.PostAPIToken),
-		"GET /v1/api-tokens":            s.guard.Owner(s.guard.GetAPITokens),
-		"DELETE /v1/api-tokens/{id}":    s.guard.Owner(s.guard.DeleteAPIToken),
-		"GET /v1/node":                  s.nodes.GetNode,
-		"GET /v1/nodes":                 s.guard.Needs(trust.RightRead, s.getNodes),
-		"GET /v1/nodes/{node}":          s.guard.Needs(trust.RightRead, s.getNodeOf),
-		"POST /v1/nodes/{node}/drain":   s.guard.Needs(trust.RightOperate, s.atNode(s.planning(s.planDrain, s.postDrain))),
-		"DELETE /v1/nodes/{node}/drain": s.guard.Needs(trust.RightOperate, s.atNode(s.planning(s.planDrain, s.deleteDrain))),
-		"POST /v1/token":                s.guard.Owner(s.postToken),
-		"POST /v1/join":                 s.guard.Owner(s.postJoin),
-		"PUT /v1/trust/{node}":          s.guard.Owner(s.planning(s.planTrust, s.putRights)),
-		"DELETE /v1/trust/{node}":       s.guard.Owner(s.planning(s.planTrust, s.deleteTrust)),
-		"GET /v1/kinds":                 s.guard.Needs(trust.RightRead, s.getKinds),
-		"GET /v1/kinds/{kind}":          s.guard.Needs(trust.RightRead, s.getKind),
-		"PUT /v1/kinds/{kind}":          s.guard.Needs(trust.RightKinds, s.planning(s.planPush, s.putKind)),
-		"DELETE /v1/kinds/{kind}":       s.guard.Owner(s.planning(s.planKindRemoval, s.deleteKind)),
-		"GET /v1/kinds/{kind}/module":   s.guard.Needs(trust.RightRead, s.getModule),
-		"GET /v1/daemons":               s.getDaemons,
-		"GET /v1/top":                   s.guard.Needs(trust.RightRead, s.getTop),
-		"POST /v1/daemons":              s.guard.Owner(s.planning(s.planSpawn, s.postDaemon)),
-		"POST /v1/place":                s.guard.Needs(trust.RightRead, s.postPlaceKind),
-		"POST /v1/rebalance":            s.guard.Needs(trust.RightOperate, s.postRebalance),
-		"POST /v1/snapshots":            s.guard.Owner(s.postSnapshot),
-		"POST /v1/backup":               s.guard.Owner(s.postBackup),
-		"GET /v1/incarnation":           s.guard.Needs(trust.RightRead, s.getIncarnation),
-		"POST /v1/incarnation/confirm":  s.guard.Owner(s.postIncarnation),
-		"GET /v1/migrations":            s.guard.Owner(s.getMigrations),
-		"GET /v1/proofs":                s.guard.Owner(s.getProofs),
-		"GET /v1/held":                  s.guard.Needs(trust.RightRead, s.getHeld),
-		"GET /v1/cluster":               s.guard.Needs(trust.RightRead, s.cluster.GetCluster),
+		"GET /v1/openapi.json":               getOpenAPI,
+		"GET /v1/happenings":                 s.guard.Needs(trust.RightRead, s.getHappenings),
+		"POST /v1/api-tokens":                s.guard.Owner(s.guard.PostAPIToken),
+		"GET /v1/api-tokens":                 s.guard.Owner(s.guard.GetAPITokens),
+		"DELETE /v1/api-tokens/{id}":         s.guard.Owner(s.guard.DeleteAPIToken),
+		"GET /v1/node":                       s.nodes.GetNode,
+		"GET /v1/nodes":                      s.guard.Needs(trust.RightRead, s.getNodes),
+		"GET /v1/nodes/{node}":               s.guard.Needs(trust.RightRead, s.getNodeOf),
+		"POST /v1/nodes/{node}/drain":        s.guard.Needs(trust.RightOperate, s.atNode(s.planning(s.planDrain, s.postDrain))),
+		"DELETE /v1/nodes/{node}/drain":      s.guard.Needs(trust.RightOperate, s.atNode(s.planning(s.planDrain, s.deleteDrain))),
+		"POST /v1/token":                     s.guard.Owner(s.postToken),
+		"POST /v1/join":                      s.guard.Owner(s.postJoin),
+		"PUT /v1/trust/{node}":               s.guard.Owner(s.planning(s.planTrust, s.putRights)),
+		"DELETE /v1/trust/{node}":            s.guard.Owner(s.planning(s.planTrust, s.deleteTrust)),
+		"GET /v1/applications":               s.guard.Needs(trust.RightRead, s.apps.GetAll),
+		"GET /v1/applications/{application}": s.guard.Needs(trust.RightRead, s.apps.Get),
+		"PUT /v1/applications/{application}": s.guard.Owner(s.apps.Put),
+		"GET /v1/kinds":                      s.guard.Needs(trust.RightRead, s.getKinds),
+		"GET /v1/kinds/{kind}":               s.guard.Needs(trust.RightRead, s.getKind),
+		"PUT /v1/kinds/{kind}":               s.guard.Needs(trust.RightKinds, s.planning(s.planPush, s.putKind)),
+		"DELETE /v1/kinds/{kind}":            s.guard.Owner(s.planning(s.planKindRemoval, s.deleteKind)),
+		"GET /v1/kinds/{kind}/module":        s.guard.Needs(trust.RightRead, s.getModule),
+		"GET /v1/daemons":                    s.getDaemons,
+		"GET /v1/top":                        s.guard.Needs(trust.RightRead, s.getTop),
+		"POST /v1/daemons":                   s.guard.Owner(s.planning(s.planSpawn, s.postDaemon)),
+		"POST /v1/place":                     s.guard.Needs(trust.RightRead, s.postPlaceKind),
+		"POST /v1/rebalance":                 s.guard.Needs(trust.RightOperate, s.postRebalance),
+		"POST /v1/snapshots":                 s.guard.Owner(s.postSnapshot),
+		"POST /v1/backup":                    s.guard.Owner(s.postBackup),
+		"GET /v1/incarnation":                s.guard.Needs(trust.RightRead, s.getIncarnation),
+		"POST /v1/incarnation/confirm":       s.guard.Owner(s.postIncarnation),
+		"GET /v1/migrations":                 s.guard.Owner(s.getMigrations),
+		"GET /v1/proofs":                     s.guard.Owner(s.getProofs),
+		"GET /v1/held":                       s.guard.Needs(trust.RightRead, s.getHeld),
+		"GET /v1/cluster":                    s.guard.Needs(trust.RightRead, s.cluster.GetCluster),
 
 		"POST /v1/cluster/members":          s.cluster.Joins(s.cluster.PostMember),
 		"DELETE /v1/cluster/members/{node}": s.guard.Owner(s.planning(s.planMemberRemoval, s.cluster.DeleteMember)),
@@ -212,6 +217,10 @@ func (s *Server) SetAudit(logger *slog.Logger) { s.guard.SetAudit(logger) }
 // SetTracer makes the server trace requests that change something, and those that say that
 // they are traced (W3C Trace Context), before it serves.
 func (s *Server) SetTracer(t trace.Tracer) { s.guard.SetTracer(t) }
+
+// LoadApplications makes the server know what was applied, which st holds, and keep there what
+// changes. It is called before the server serves.
+func (s *Server) LoadApplications(st *store.Store) error { return s.apps.Load(st) }
 
 // LoadTokens makes the server know the API tokens that st holds, and keep there those that it
 // issues. It is called before the server serves.

@@ -10,8 +10,11 @@ import (
 
 // Errors of issuing and revoking.
 var (
-	ErrTooManyTokens = errors.New("there are too many API tokens")
-	ErrNoSuchToken   = errors.New("no such API token")
+	ErrTooManyTokens       = errors.New("there are too many API tokens")
+	ErrNoApplication       = errors.New("no such application")
+	ErrApplicationChanged  = errors.New("the application was changed meanwhile")
+	ErrTooManyApplications = errors.New("there are too many applications")
+	ErrNoSuchToken         = errors.New("no such API token")
 )
 
 // ErrNoBackup says that the node has no data directory.
