@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmhost.example/cmd/wasmhost/access"
+	"wasmhost.example/cmd/wasmhost/apply"
 	"wasmhost.example/cmd/wasmhost/author"
 	"wasmhost.example/cmd/wasmhost/backups"
 	"wasmhost.example/cmd/wasmhost/channels"
@@ -51,6 +52,7 @@ var tree = []struct {
 }{
 	{"Daemons:", []verb{daemons.Spawn, daemons.PS, daemons.Inspect, daemons.Send, daemons.Query, daemons.Tail, daemons.Logs, daemons.Top, daemons.Events, daemons.Stop, daemons.Start, daemons.Remove, daemonCommand}},
 	{"Moves, copies and versions:", []verb{daemons.Migrate, daemons.Migrations, daemons.Place, daemons.Snapshot, daemons.Fork, daemons.Upgrade, daemons.Quarantine, daemons.Recover}},
+	{"All of it, from files:", []verb{apply.Apply, apply.Get}},
 	{"Kinds:", []verb{kinds.Kind, kinds.Limits}},
 	{"Channels and groups:", []verb{channels.Channel, daemons.Subscribe, daemons.Unsubscribe, daemons.Grant, daemons.Revoke, groups.Group}},
 	{"Nodes:", []verb{serve.Serve, clusters.Node, clusters.Cluster, backups.Backup, serve.Dashboard}},

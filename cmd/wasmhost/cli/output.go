@@ -109,6 +109,10 @@ func (a *App) setFormat(c *cobra.Command, text string) error {
 	case "table", "json", "jsonl", "name":
 		a.Format = text
 		return nil
+	case "toml":
+		if c.Name() == "get" { // which writes it without being asked
+			return nil
+		}
 	case "wide":
 		a.Wide = true
 		return nil
