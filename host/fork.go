@@ -1,7 +1,6 @@
 package host
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,10 +8,8 @@ import (
 	"wasmhost.example/host/chain"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/engine"
-	"wasmhost.example/host/internal/moving"
-	"wasmhost.example/host/internal/sandbox"
+	"wasmhost.example/host/internal/forkpoint"
 	"wasmhost.example/host/internal/stored"
-	"wasmhost.example/host/snapshot"
 	"wasmhost.example/identity"
 )
 
@@ -78,7 +75,7 @@ func (r *Runtime) Fork(ctx context.Context, parent identity.EntityID, req ForkRe
 	if err != nil {
 		return nil, fmt.Errorf("forking daemon %s: %w", parent.Origin(), d.WhileHere(err))
 	}
-	defer p.key.Wipe()
+	defer p.Wipe()
 	defer func() {
 		if err == nil {
 			return
@@ -92,13 +89,13 @@ func (r *Runtime) Fork(ctx context.Context, parent identity.EntityID, req ForkRe
 	}()
 	for n := 1; n <= req.Count; n++ {
 		begun := *p
-		i, err := r.spawn(ctx, daemon.SpawnRequest{Kind: p.header.Kind, Name: forkName(req.Name, n, req.Count), Limits: req.Limits}, nil, nil, &begun)
+		i, err := r.spawn(ctx, daemon.SpawnRequest{Kind: p.Header().Kind, Name: forkName(req.Name, n, req.Count), Limits: req.Limits}, nil, nil, &begun)
 		if err != nil {
 			return forks, fmt.Errorf("forking daemon %s: %w", parent.Origin(), err)
 		}
-		forks = append(forks, Forked{i, begun.record})
+		forks = append(forks, Forked{i, begun.Record()})
 	}
-	r.env.Logger.Info("forked", "daemon", parent.Origin(), "after", p.header.Through, "forks", req.Count)
+	r.env.Logger.Info("forked", "daemon", parent.Origin(), "after", p.Header().Through, "forks", req.Count)
 	return forks, nil
 }
 
@@ -123,62 +120,8 @@ func (r Daemons) ForkOf(id identity.EntityID) (*chain.ForkRecord, error) {
 	return chain.ForkOfGenesis(&begin.Head, begin.HeadPayload)
 }
 
-// forkPoint is what a daemon was at one moment, for forks to begin with.
-type forkPoint struct {
-	key      *identity.KeyPair // the parent's
-	own      daemon.Limits     // of its own
-	header   snapshot.Header   // of the parent; a fork's differs in who it is
-	previous []byte            // the parent's module before its last upgrade; nil: there was none
-	state    []byte            // as header.Form says
-	shared   *sandbox.Shared   // of FormMemory: the same, for all forks together
-	root     []byte            // hash of the state; empty: there is none
-
-	view *sandbox.Frozen // until it is finished
-	of   forker
-
-	record chain.ForkRecord // of the fork that was made of it
-}
-
-// forker is a Daemon whose memory forks can have together.
-type forker interface {
-	moving.Memory
-	Adopt(*sandbox.Shared) error
-}
-
-// pointOf takes what the daemon is. It holds up the daemon only for that; finish
-// does the rest. It needs d.mu.
-func pointOf(d *engine.Daemon) (*forkPoint, error) {
-	if err := d.Image().Portable(); err != nil {
-		return nil, err
-	}
-	if !d.Position().Key.CanSign() {
-		return nil, fmt.Errorf("%w: a fork needs the word of the daemon that it comes of", identity.ErrReadOnly)
-	}
-	s, err := d.Image().Header(d.Image().Form())
-	if err != nil {
-		return nil, err
-	}
-	p := &forkPoint{own: d.OwnLimits(), header: s.Header, previous: bytes.Clone(d.Position().Previous)}
-	switch s.Header.Form {
-	case snapshot.FormMemory:
-		of, ok := d.Position().Code.(forker)
-		if !ok {
-			return nil, daemon.ErrNotPortable
-		}
-		p.of = of
-		p.view, err = of.Freeze(nil)
-	case snapshot.FormGiven:
-		p.state, err = d.Position().Code.Snapshot(d.Image().StateCall())
-	}
-	if err != nil {
-		return nil, err
-	}
-	p.key = d.Position().Key.Clone()
-	return p, nil
-}
-
 // forkPoint finds the moment that the request names.
-func (r *Runtime) forkPoint(ctx context.Context, d *engine.Daemon, req *ForkRequest) (*forkPoint, error) {
+func (r *Runtime) forkPoint(ctx context.Context, d *engine.Daemon, req *ForkRequest) (*forkpoint.Point, error) {
 	if d.Kind() == "" {
 		return nil, fmt.Errorf("%w: the daemon is of no kind that another could be made of", daemon.ErrNotPortable)
 	}
@@ -187,13 +130,16 @@ func (r *Runtime) forkPoint(ctx context.Context, d *engine.Daemon, req *ForkRequ
 	}
 	defer d.Moves().EndMove()
 	if req.LastGood {
-		return r.lastGoodPoint(ctx, d)
+		if !d.CannotGoOn() {
+			return nil, fmt.Errorf("%w: %s", ErrNotFailed, d.Entity().Origin())
+		}
+		return forkpoint.LastGood(ctx, r.daemons, d)
 	}
 	if err := d.Look(ctx); err != nil {
 		if req.At == nil || ctx.Err() != nil || !d.CannotGoOn() {
 			return nil, err
 		}
-		return r.pastPoint(ctx, d, *req.At)
+		return forkpoint.Past(ctx, r.daemons, d, *req.At)
 	}
 	head, last := d.Position().Head, d.Position().Last
 	if req.At != nil {
@@ -204,18 +150,16 @@ func (r *Runtime) forkPoint(ctx context.Context, d *engine.Daemon, req *ForkRequ
 		if err := last.Wait(ctx); err != nil {
 			return nil, err
 		}
-		return r.pastPoint(ctx, d, *req.At)
+		return forkpoint.Past(ctx, r.daemons, d, *req.At)
 	}
-	p, err := pointOf(d)
+	p, err := forkpoint.Of(d)
 	d.Unlock()
 	if err != nil {
 		return nil, err
 	}
 	if err = last.Wait(ctx); err == nil {
-		err = p.finish(d.Limits().StateBytes)
+		err = p.Finish(d.Limits().StateBytes)
 	}
-	if p.of != nil {
-		p.of.Thaw()
-	}
+	p.Thaw()
 	return p, err
 }

@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/internal/cluster"
 	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/internal/forkpoint"
 	"wasmhost.example/host/internal/leader"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/table"
@@ -83,7 +84,7 @@ func (r *Runtime) spawnSnapshot(ctx context.Context, req daemon.SpawnRequest, d 
 }
 
 // spawn makes a daemon afresh, of a snapshot, or as a fork.
-func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemon.Daemon, from *snapshot.Snapshot, fork *forkPoint) (info daemon.Info, err error) {
+func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemon.Daemon, from *snapshot.Snapshot, fork *forkpoint.Point) (info daemon.Info, err error) {
 	if err := r.ready(); err != nil {
 		return daemon.Info{}, err
 	}
@@ -94,7 +95,7 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 			digest = from.Header.Module
 		}
 		if fork != nil {
-			digest = fork.header.Module
+			digest = fork.Header().Module
 		}
 		if factory, digest, err = r.registry.Factory(ctx, req.Kind, digest); err != nil {
 			return daemon.Info{}, err
@@ -173,10 +174,10 @@ func (r *Runtime) spawn(ctx context.Context, req daemon.SpawnRequest, code daemo
 }
 
 // beginClaimed is begin of a daemon that in a cluster is this node's first.
-func (r *Runtime) beginClaimed(ctx context.Context, d *engine.Daemon, factory daemon.Factory, from *snapshot.Snapshot, fork *forkPoint, req daemon.SpawnRequest) error {
+func (r *Runtime) beginClaimed(ctx context.Context, d *engine.Daemon, factory daemon.Factory, from *snapshot.Snapshot, fork *forkpoint.Point, req daemon.SpawnRequest) error {
 	begin := func() error {
 		if fork != nil {
-			return r.beginFork(ctx, d, factory, fork)
+			return fork.Begin(ctx, r.env, d, factory)
 		}
 		lasting, err := d.Making().Begin(ctx, factory, from, req.Grants)
 		if err == nil {
@@ -205,7 +206,7 @@ func (r *Runtime) beginClaimed(ctx context.Context, d *engine.Daemon, factory da
 
 // ownLimits are the request's over the snapshot's or the parent's, or over the kind's.
 // A daemon that is made afresh, or is given limits, has those that fit one another.
-func (r *Runtime) ownLimits(req daemon.SpawnRequest, from *snapshot.Snapshot, fork *forkPoint) (own daemon.Limits, err error) {
+func (r *Runtime) ownLimits(req daemon.SpawnRequest, from *snapshot.Snapshot, fork *forkpoint.Point) (own daemon.Limits, err error) {
 	if err := req.Limits.ValidateOwn(); err != nil {
 		return daemon.Limits{}, err
 	}
@@ -216,7 +217,7 @@ func (r *Runtime) ownLimits(req daemon.SpawnRequest, from *snapshot.Snapshot, fo
 			return daemon.Limits{}, err
 		}
 	case fork != nil:
-		own = fork.own
+		own = fork.Own()
 	default:
 		given = true
 		own = r.registry.LimitsOf(req.Kind)
