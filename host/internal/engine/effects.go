@@ -17,9 +17,9 @@ import (
 // rules are those of one daemon's effects. They are asked while it processes.
 type rules struct{ d *Daemon }
 
-func (r rules) Publish(name string) int32 { return granted{r.grants()}.Publish(name) }
+func (r rules) Publish(name string) int32 { return granted{Grants: r.grants()}.Publish(name) }
 
-func (r rules) Send(to [32]byte) int32 { return granted{r.grants()}.Send(to) }
+func (r rules) Send(to [32]byte) int32 { return granted{Grants: r.grants()}.Send(to) }
 
 // grants are the daemon's.
 func (r rules) grants() *effect.Grants {

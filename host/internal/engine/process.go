@@ -156,7 +156,7 @@ func (x Turns) Process(ev *Input, at int64, p *pending.Event) error {
 		began = time.Now()
 	}
 	raw, err := d.daemon.Process(d.prepareCall(ev, at), ev.Payload)
-	if d.queries.beside != nil {
+	if d.queries.besideIt() {
 		d.queries.retire()
 	}
 	if sampled || d.tail != nil {

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"sync/atomic"
 	"time"
 
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/lifecycle"
-	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/internal/sandbox"
 )
@@ -23,35 +20,6 @@ import (
 // queryPatience is for how long a query may hold up events.
 const queryPatience = 2 * time.Millisecond
 
-// queries are those that wait for a daemon.
-type queries struct {
-	count  atomic.Int64 // of daemon.MaxQueries
-	queued atomic.Int64 // length of queue, for who does not take mu
-
-	call daemon.Call // of the query that the daemon's code answers; guarded by the daemon's lock
-
-	mu      lock.Mutex[lock.Leaf]
-	queue   []*question
-	ushered bool          // somebody waits for the daemon's lock, for all of queue
-	slots   chan struct{} // a place for each copy of the daemon; nil: there was none yet
-
-	// beside is what the daemon was before the event that it processes; nil: nobody asked. It
-	// is written under mu and the daemon's lock.
-	beside *glimpse
-}
-
-// question is a query that waits, and what came of it.
-type question struct {
-	payload []byte
-	done    chan struct{} // closed once the rest is set
-
-	answer daemon.Answer
-	err    error
-	tied   bool            // the answer, or the error, follows from the daemon's state
-	ticket *pending.Ticket // that what it follows from is durable, where tied
-	by     *glimpse        // what is to answer; nil: it is answered
-}
-
 // Query asks the daemon's code what changes nothing. Errors: daemon.ErrNoQueries,
 // daemon.ErrManyQueries, daemon.ErrTooLarge, *daemon.GuestError, *daemon.MovedError. It needs
 // no lock.
@@ -60,11 +28,10 @@ func (x Mailbox) Query(ctx context.Context, payload []byte) (daemon.Answer, erro
 	if most := d.Limits().EventBytes; len(payload) > most {
 		return daemon.Answer{}, fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(payload), most)
 	}
-	if d.queries.count.Add(1) > daemon.MaxQueries {
-		d.queries.count.Add(-1)
+	if !d.queries.enter() {
 		return daemon.Answer{}, fmt.Errorf("%w %s: %d", daemon.ErrManyQueries, d.id.Origin(), daemon.MaxQueries)
 	}
-	defer d.queries.count.Add(-1)
+	defer d.queries.exit()
 
 	q := question{payload: payload}
 	if d.tryEnter() {
@@ -79,7 +46,7 @@ func (x Mailbox) Query(ctx context.Context, payload []byte) (daemon.Answer, erro
 	}
 
 	if q.by != nil {
-		if err := d.answerByCopy(ctx, &q); err != nil {
+		if err := d.queries.answerByCopy(ctx, &q, d.node.Copies, d.env.Logger); err != nil {
 			return daemon.Answer{}, err
 		}
 	}
@@ -92,7 +59,7 @@ func (x Mailbox) Query(ctx context.Context, payload []byte) (daemon.Answer, erro
 }
 
 // Queries returns how many queries wait for the daemon, or are being answered. It needs no lock.
-func (x Mailbox) Queries() int64 { return x.d.queries.count.Load() }
+func (x Mailbox) Queries() int64 { return x.d.queries.waiting() }
 
 // answerQuery has the daemon's code answer. It needs d.mu.
 func (d *Daemon) answerQuery(q *question) {
@@ -137,19 +104,10 @@ func (d *Daemon) queryCall() *daemon.Call {
 // holds it.
 func (d *Daemon) queueQuery(ctx context.Context, q *question) error {
 	s := &d.queries
-	q.done = make(chan struct{})
-
-	s.mu.Lock()
-	if s.beside != nil {
-		q.by = s.beside
-		s.mu.Unlock()
+	first, waits := s.join(q)
+	if !waits {
 		return nil
 	}
-	s.queue = append(s.queue, q)
-	s.queued.Store(int64(len(s.queue)))
-	first := !s.ushered
-	s.ushered = true
-	s.mu.Unlock()
 
 	if first {
 		if d.env.Work.Begin() {
@@ -193,40 +151,4 @@ func (d *Daemon) usher() {
 			return
 		}
 	}
-}
-
-// next returns the query that waits longest; nil where none does, which the usher is the last
-// to see.
-func (s *queries) next() *question {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.queue) == 0 {
-		s.ushered = false
-		return nil
-	}
-	q := s.queue[0]
-	s.queue = slices.Delete(s.queue, 0, 1)
-	s.queued.Store(int64(len(s.queue)))
-	return q
-}
-
-// fail ends all queries that wait, and the usher.
-func (s *queries) fail(err error) {
-	for q := s.next(); q != nil; q = s.next() {
-		q.err = err
-		close(q.done)
-	}
-}
-
-// leave takes a query out of the queue; false: it is not there any more.
-func (s *queries) leave(q *question) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	k := slices.Index(s.queue, q)
-	if k < 0 {
-		return false
-	}
-	s.queue = slices.Delete(s.queue, k, k+1)
-	s.queued.Store(int64(len(s.queue)))
-	return true
 }
