@@ -63,6 +63,7 @@ var parts = []struct{ title, dir string }{
 	{"One daemon", "host/internal/engine"},
 	{"What is stored of a daemon", "host/internal/stored"},
 	{"What a history is read for", "host/internal/history"},
+	{"Queries", "host/internal/query"},
 	{"The last lines that a daemon logged", "host/internal/textlog"},
 	{"Trying a guest outside a node", "host/guesttest"},
 	{"What is asked of a daemon", "host/daemon"},

@@ -4,6 +4,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/internal/engine"
+	"wasmhost.example/host/internal/query"
 	"wasmhost.example/identity"
 )
 
@@ -41,6 +42,6 @@ func (r *Runtime) daemonConfig(o *Options) *engine.Config {
 	fill(&every, 1024)
 	node := daemonsOf{r}
 	return &engine.Config{Env: r.env, Permits: node, Outbox: node, Factories: r.registry, Plain: engine.BoundsOf(daemon.Limits{}, r.env.Limits),
-		CheckpointEvery: every, Ending: &r.hurry, Memory: r.idle.ActiveMemory, Unread: &r.reading, Shares: r.shares, Copies: make(chan struct{}, engine.MaxCopies),
+		CheckpointEvery: every, Ending: &r.hurry, Memory: r.idle.ActiveMemory, Unread: &r.reading, Shares: r.shares, Copies: make(chan struct{}, query.MaxCopies),
 		Followers: r.following(), LossOf: r.Evidence().Loss, MeterFor: r.meters.of}
 }

@@ -23,6 +23,7 @@ import (
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/moving"
 	"wasmhost.example/host/internal/pending"
+	"wasmhost.example/host/internal/query"
 	"wasmhost.example/host/internal/shown"
 	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/internal/tally"
@@ -50,7 +51,7 @@ type Daemon struct {
 	waiting atomic.Int64 // senders at the lock or behind a pause: the mailbox
 	brought atomic.Int64 // bytes of the events that they bring
 	readers atomic.Int64 // that wait, of MaxReaders
-	queries queries
+	queries query.Queue
 	moving  atomic.Bool              // a migration is under way
 	fresh   bool                     // its identity was made with it: the store has nothing of that
 	unread  atomic.Bool              // recovery holds mu until it has read the daemon

@@ -10,6 +10,7 @@ import (
 	"wasmhost.example/host/effect"
 	"wasmhost.example/host/fair"
 	"wasmhost.example/host/internal/pending"
+	"wasmhost.example/host/internal/query"
 	"wasmhost.example/host/store"
 	"wasmhost.example/identity"
 )
@@ -17,9 +18,9 @@ import (
 // rules are those of one daemon's effects. They are asked while it processes.
 type rules struct{ d *Daemon }
 
-func (r rules) Publish(name string) int32 { return granted{Grants: r.grants()}.Publish(name) }
+func (r rules) Publish(name string) int32 { return query.Granted{Grants: r.grants()}.Publish(name) }
 
-func (r rules) Send(to [32]byte) int32 { return granted{Grants: r.grants()}.Send(to) }
+func (r rules) Send(to [32]byte) int32 { return query.Granted{Grants: r.grants()}.Send(to) }
 
 // grants are the daemon's.
 func (r rules) grants() *effect.Grants {

@@ -156,8 +156,8 @@ func (x Turns) Process(ev *Input, at int64, p *pending.Event) error {
 		began = time.Now()
 	}
 	raw, err := d.daemon.Process(d.prepareCall(ev, at), ev.Payload)
-	if d.queries.besideIt() {
-		d.queries.retire()
+	if d.queries.Beside() {
+		d.queries.Retire()
 	}
 	if sampled || d.tail != nil {
 		took := time.Since(began)

@@ -9,6 +9,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/lifecycle"
 	"wasmhost.example/host/internal/pending"
+	"wasmhost.example/host/internal/query"
 	"wasmhost.example/host/internal/sandbox"
 )
 
@@ -28,55 +29,55 @@ func (x Mailbox) Query(ctx context.Context, payload []byte) (daemon.Answer, erro
 	if most := d.Limits().EventBytes; len(payload) > most {
 		return daemon.Answer{}, fmt.Errorf("%w: %d bytes, at most %d", daemon.ErrTooLarge, len(payload), most)
 	}
-	if !d.queries.enter() {
+	if !d.queries.Enter() {
 		return daemon.Answer{}, fmt.Errorf("%w %s: %d", daemon.ErrManyQueries, d.id.Origin(), daemon.MaxQueries)
 	}
-	defer d.queries.exit()
+	defer d.queries.Exit()
 
-	q := question{payload: payload}
+	q := query.Question{Payload: payload}
 	if d.tryEnter() {
 		d.answerQuery(&q)
 		d.mu.Unlock()
 	} else {
-		waits := &question{payload: payload}
+		waits := &query.Question{Payload: payload}
 		if err := d.queueQuery(ctx, waits); err != nil {
 			return daemon.Answer{}, err
 		}
 		q = *waits
 	}
 
-	if q.by != nil {
-		if err := d.queries.answerByCopy(ctx, &q, d.node.Copies, d.env.Logger); err != nil {
+	if q.By != nil {
+		if err := d.queries.Answer(ctx, &q, d.node.Copies, d.env.Logger); err != nil {
 			return daemon.Answer{}, err
 		}
 	}
-	if q.tied {
-		if err := q.ticket.Wait(ctx); err != nil {
+	if q.Tied {
+		if err := q.Ticket.Wait(ctx); err != nil {
 			return daemon.Answer{}, err
 		}
 	}
-	return q.answer, q.err
+	return q.Answer, q.Err
 }
 
 // Queries returns how many queries wait for the daemon, or are being answered. It needs no lock.
-func (x Mailbox) Queries() int64 { return x.d.queries.waiting() }
+func (x Mailbox) Queries() int64 { return x.d.queries.Waiting() }
 
 // answerQuery has the daemon's code answer. It needs d.mu.
-func (d *Daemon) answerQuery(q *question) {
+func (d *Daemon) answerQuery(q *query.Question) {
 	code, ok := d.daemon.(daemon.Querier)
 	if !ok {
-		q.err = daemon.ErrNoQueries
+		q.Err = daemon.ErrNoQueries
 		return
 	}
 
 	c := d.queryCall()
-	payload, err := code.Query(c, q.payload, queryPatience)
+	payload, err := code.Query(c, q.Payload, queryPatience)
 	switch {
 	case errors.Is(err, daemon.ErrNoQueries):
-		q.err = err
+		q.Err = err
 		return
 	case errors.Is(err, daemon.ErrPatience):
-		q.by, q.err = d.glimpseOf()
+		q.By, q.Err = d.glimpseOf()
 		return
 	case errors.Is(err, sandbox.ErrBroken):
 		d.log.Add(3, err.Error())
@@ -84,27 +85,27 @@ func (d *Daemon) answerQuery(q *question) {
 		d.Notify(daemon.CannotGoOn, err.Error())
 	}
 
-	q.answer = daemon.Answer{Payload: payload, Applied: d.applied, Sequence: d.chain.Sequence(), Epoch: d.epoch}
-	q.err, q.tied = err, true
-	if q.ticket = d.last; d.leader != nil {
-		q.ticket = pending.NewTicket()
-		d.leader.Barrier(q.ticket.Finish)
+	q.Answer = daemon.Answer{Payload: payload, Applied: d.applied, Sequence: d.chain.Sequence(), Epoch: d.epoch}
+	q.Err, q.Tied = err, true
+	if q.Ticket = d.last; d.leader != nil {
+		q.Ticket = pending.NewTicket()
+		d.leader.Barrier(q.Ticket.Finish)
 	}
 }
 
 // queryCall is what the daemon's code learns of a query, at the time at which the daemon was
 // entered for it or for the event beside it. It is reused. It needs d.mu.
 func (d *Daemon) queryCall() *daemon.Call {
-	c := &d.queries.call
+	c := &d.queries.Call
 	c.Self, c.Epoch, c.Sequence, c.Time = d.id, d.epoch, d.applied, d.after(d.used)
 	return c
 }
 
 // queueQuery waits for the daemon's lock, or for what the daemon was before the event that
 // holds it.
-func (d *Daemon) queueQuery(ctx context.Context, q *question) error {
+func (d *Daemon) queueQuery(ctx context.Context, q *query.Question) error {
 	s := &d.queries
-	first, waits := s.join(q)
+	first, waits := s.Join(q)
 	if !waits {
 		return nil
 	}
@@ -113,18 +114,18 @@ func (d *Daemon) queueQuery(ctx context.Context, q *question) error {
 		if d.env.Work.Begin() {
 			go d.usher()
 		} else {
-			s.fail(daemon.ErrShuttingDown)
+			s.Fail(daemon.ErrShuttingDown)
 		}
 	}
 	select {
-	case <-q.done:
+	case <-q.Done:
 		return nil
 	case <-ctx.Done():
 	}
-	if s.leave(q) {
+	if s.Leave(q) {
 		return fmt.Errorf("waiting for daemon %s: %w", d.id.Origin(), context.Cause(ctx))
 	}
-	<-q.done // it is being answered
+	<-q.Done // it is being answered
 	return nil
 }
 
@@ -137,14 +138,14 @@ func (d *Daemon) usher() {
 			return nil
 		})
 		if err != nil {
-			d.queries.fail(err)
+			d.queries.Fail(err)
 			return
 		}
 
-		q := d.queries.next()
+		q := d.queries.Next()
 		if q != nil {
 			d.answerQuery(q)
-			close(q.done)
+			close(q.Done)
 		}
 		d.mu.Unlock()
 		if q == nil {

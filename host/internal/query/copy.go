@@ -1,4 +1,4 @@
-package engine
+package query
 
 import (
 	"context"
@@ -21,9 +21,9 @@ const (
 	daemonCopies = 2
 )
 
-// glimpse is what a daemon was between two events, for copies to be made of it that answer
+// Copies is what a daemon was between two events, for copies to be made of it that answer
 // queries while the daemon goes on.
-type glimpse struct {
+type Copies struct {
 	view   *guest.View
 	grants effect.Grants
 	answer daemon.Answer // but for the payload
@@ -42,49 +42,49 @@ type leaderLog interface {
 	Barrier(finish func(error))
 }
 
-// glimpseFrom makes a glimpse of a view: answer and call are of what it shows, ticket says when
+// NewCopies makes a glimpse of a view: answer and call are of what it shows, ticket says when
 // that is durable, leader is nil where the daemon is no cluster's. Where once is set it is for
 // one query, and keeps no copies.
-func glimpseFrom(v *guest.View, grants effect.Grants, answer daemon.Answer, call daemon.Call, ticket *pending.Ticket, leader leaderLog, once bool) *glimpse {
-	return &glimpse{view: v, grants: grants, answer: answer, call: call, ticket: ticket, leader: leader, over: once}
+func NewCopies(v *guest.View, grants effect.Grants, answer daemon.Answer, call daemon.Call, ticket *pending.Ticket, leader leaderLog, once bool) *Copies {
+	return &Copies{view: v, grants: grants, answer: answer, call: call, ticket: ticket, leader: leader, over: once}
 }
 
-// answerByCopy has a copy of the daemon answer a query, when there is a place for it among
+// Answer has a copy of the daemon answer a query, when there is a place for it among
 // those of the node. It needs no lock.
-func (s *queries) answerByCopy(ctx context.Context, q *question, places chan struct{}, log *slog.Logger) error {
-	who := q.by.call.Self.Origin()
+func (s *Queue) Answer(ctx context.Context, q *Question, places chan struct{}, log *slog.Logger) error {
+	who := q.By.call.Self.Origin()
 	leave, err := s.placeForCopy(ctx, places)
 	if err != nil {
 		return fmt.Errorf("waiting for a copy of daemon %s: %w", who, err)
 	}
 	defer leave()
 
-	g := q.by
+	g := q.By
 	c, err := g.open()
 	if err != nil {
 		return fmt.Errorf("making a copy of daemon %s: %w", who, err)
 	}
 	call := g.call
-	payload, err := c.Query(&call, q.payload, 0)
+	payload, err := c.Query(&call, q.Payload, 0)
 	if closeErr := g.giveBack(c, errors.Is(err, sandbox.ErrBroken)); closeErr != nil {
 		log.Warn("closing a copy of a daemon", "daemon", who, "error", closeErr)
 	}
 
-	q.answer, q.err, q.tied = g.answer, err, true
-	q.answer.Payload = payload
-	if q.ticket = g.ticket; g.leader == nil {
+	q.Answer, q.Err, q.Tied = g.answer, err, true
+	q.Answer.Payload = payload
+	if q.Ticket = g.ticket; g.leader == nil {
 		return nil
 	}
 	if err := g.ticket.Wait(ctx); err != nil { // what a turn gathers is not submitted yet
 		return err
 	}
-	q.ticket = pending.NewTicket()
-	g.leader.Barrier(q.ticket.Finish)
+	q.Ticket = pending.NewTicket()
+	g.leader.Barrier(q.Ticket.Finish)
 	return nil
 }
 
 // placeForCopy waits for a place for one more copy, of the daemon's and of the node's.
-func (s *queries) placeForCopy(ctx context.Context, places chan struct{}) (leave func(), err error) {
+func (s *Queue) placeForCopy(ctx context.Context, places chan struct{}) (leave func(), err error) {
 	s.mu.Lock()
 	if s.slots == nil {
 		s.slots = make(chan struct{}, daemonCopies)
@@ -106,8 +106,8 @@ func (s *queries) placeForCopy(ctx context.Context, places chan struct{}) (leave
 	return func() { <-places; <-own }, nil
 }
 
-// retire says that the event is over beside which copies answered. It needs d.mu.
-func (s *queries) retire() {
+// Retire says that the event is over beside which copies answered. It needs d.mu.
+func (s *Queue) Retire() {
 	g := s.beside
 	s.mu.Lock()
 	s.beside = nil
@@ -123,7 +123,7 @@ func (s *queries) retire() {
 }
 
 // open returns a copy, which giveBack takes.
-func (g *glimpse) open() (*guest.Daemon, error) {
+func (g *Copies) open() (*guest.Daemon, error) {
 	g.mu.Lock()
 	if n := len(g.idle); n > 0 {
 		c := g.idle[n-1]
@@ -132,11 +132,11 @@ func (g *glimpse) open() (*guest.Daemon, error) {
 		return c, nil
 	}
 	g.mu.Unlock()
-	return g.view.Open(granted{Grants: &g.grants})
+	return g.view.Open(Granted{Grants: &g.grants})
 }
 
 // giveBack keeps a copy for other queries, or closes it.
-func (g *glimpse) giveBack(c *guest.Daemon, broken bool) error {
+func (g *Copies) giveBack(c *guest.Daemon, broken bool) error {
 	g.mu.Lock()
 	if !g.over && !broken && len(g.idle) < daemonCopies {
 		g.idle = append(g.idle, c)
