@@ -102,6 +102,7 @@ var parts = []struct{ title, dir string }{
 	{"Groups, as the API has them", "api/server/internal/groups"},
 	{"Recovering a cluster", "api/server/cluster"},
 	{"Rollouts", "api/server/internal/rollout"},
+	{"Applications", "api/server/internal/applications"},
 	{"The dashboard's gate", "api/server/gate"},
 	{"The control socket", "api/server/socket"},
 	{"Parameters of requests", "api/server/internal/query"},
@@ -110,6 +111,7 @@ var parts = []struct{ title, dir string }{
 	{"Verbs of daemons", "cmd/wasmhost/daemons"},
 	{"The node's program", "cmd/wasmhost/serve"},
 	{"Contexts of the command line", "cmd/wasmhost/contexts"},
+	{"Files of wasmhost apply", "cmd/wasmhost/apply"},
 }
 
 func limitsPage(t *testing.T) string {
