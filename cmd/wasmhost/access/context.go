@@ -21,7 +21,7 @@ type namedContext struct {
 
 // Context is the command context.
 func Context(a *cli.App) *cobra.Command {
-	c := &cobra.Command{Use: "context", Aliases: []string{"contexts"}, Short: "Contexts: names for the nodes that commands are for", Long: `Contexts are names for nodes: a socket, or a URL with a token file and a CA file. Commands
+	c := &cobra.Command{Use: "context", Aliases: []string{"contexts"}, Short: "Manage contexts: names for the nodes that commands address", Long: `Contexts are names for nodes: a socket, or a URL with a token file and a CA file. Commands
 are for the node of --context; else of WASMHOST_CONTEXT; else of the key context in
 wasmhost.toml; else of the context that "context use" made the current one. A --socket or
 --url wins over contexts from further down this list, and both in one place are an

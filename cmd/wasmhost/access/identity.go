@@ -13,7 +13,7 @@ import (
 
 // Identity is the command identity.
 func Identity(a *cli.App) *cobra.Command {
-	c := &cobra.Command{Use: "identity", Short: "Identities: ed25519 key files"}
+	c := &cobra.Command{Use: "identity", Short: "Create and show identities: Ed25519 key files"}
 	var passFile string
 	fresh := &cobra.Command{Use: "new FILE", Short: "Make an identity and write its key file", Example: `  wasmhost identity new me.key
   wasmhost identity new me.key --passphrase-file pass`, Args: cli.Exact(1), RunE: func(_ *cobra.Command, args []string) error {

@@ -19,7 +19,7 @@ import (
 
 // Channel is the command channel.
 func Channel(a *cli.App) *cobra.Command {
-	c := &cobra.Command{Use: "channel", Aliases: []string{"channels"}, Short: "Channels: logs of events that daemons subscribe to", Long: `Channels: logs of events that daemons subscribe to. A node owns its channels and
+	c := &cobra.Command{Use: "channel", Aliases: []string{"channels"}, Short: "Manage channels: logs of events that daemons subscribe to", Long: `Channels: logs of events that daemons subscribe to. A node owns its channels and
 publishes on them; a daemon that is subscribed gets every event once, in order,
 wherever it moves. The outputs of each daemon are a channel too, out/ORIGIN.
 

@@ -21,7 +21,7 @@ const defaultRights = "read,operate,migrate,channels"
 
 // Node is the command node.
 func Node(a *cli.App) *cobra.Command {
-	c := &cobra.Command{Use: "node", Aliases: []string{"nodes"}, Short: "Nodes: this one and those it trusts"}
+	c := &cobra.Command{Use: "node", Aliases: []string{"nodes"}, Short: "Manage this node and the nodes that it trusts"}
 	ls := nodeListCommand(a, "ls", "List this node and its peers", false)
 	ls.Example = "  wasmhost node ls -o json"
 	inspect := &cobra.Command{Use: "inspect NODE...", Aliases: []string{"describe"}, Short: "Show this node or peers", Long: `Show this node or a peer, by its id, its name or a unique beginning of its id, and what it announces of itself: tags, free memory, load,

@@ -19,7 +19,7 @@ import (
 
 // Snapshot is the command snapshot.
 func Snapshot(a *cli.App) *cobra.Command {
-	c := &cobra.Command{Use: "snapshot", Short: "Snapshots: a daemon's state in a file"}
+	c := &cobra.Command{Use: "snapshot", Short: "Save and restore snapshots: a daemon's state in a file"}
 	save := &cobra.Command{Use: "save DAEMON FILE", Short: "Write a daemon's snapshot; - is standard output", Example: "  wasmhost snapshot save c1 c1.snap", Args: cli.Exact(2), RunE: func(c *cobra.Command, args []string) error {
 		body, err := a.Client().Daemons().Snapshot(c.Context(), args[0])
 		if err != nil {
@@ -116,7 +116,7 @@ func spawnedText(v api.Snapshot) string {
 
 // Chain is the command chain.
 func Chain(a *cli.App) *cobra.Command {
-	c := &cobra.Command{Use: "chain", Short: "Chains: what a daemon emitted, and the proof of it"}
+	c := &cobra.Command{Use: "chain", Short: "Verify and export output chains"}
 	export := &cobra.Command{Use: "export DAEMON [FILE]", Short: "Write a daemon's chain to a file, or to standard output", Example: `  wasmhost chain export c1 > c1.chain
   wasmhost chain export c1 c1.chain`, Args: cli.Between(1, 2), RunE: func(c *cobra.Command, args []string) error {
 		body, err := a.Client().Daemons().Chain(c.Context(), args[0])

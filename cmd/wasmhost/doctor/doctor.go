@@ -37,8 +37,8 @@ type finding struct {
 func Doctor(a *cli.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look at what this machine gives to a node, and what a node uses of its bounds",
-		Long: `Look at what this machine gives to a node: each check with what it costs where
+		Short: "Check this machine, and how near a node is to its bounds",
+		Long: `Check what this machine gives to a node: each check with what it costs where
 it is not well, and the command that mends it. Where a node answers at --socket or
 --url, also how much it uses of each bound on the bytes that it holds for callers, the
 most that it has used, and whether callers wait or were refused; inspect shows the same

@@ -16,7 +16,7 @@ import (
 
 // Kind is the command kind.
 func Kind(a *cli.App) *cobra.Command {
-	c := &cobra.Command{Use: "kind", Aliases: []string{"kinds"}, Short: "Kinds: what daemons can be made of"}
+	c := &cobra.Command{Use: "kind", Aliases: []string{"kinds"}, Short: "Manage kinds: the modules that daemons are spawned of"}
 	var limits []string
 	var to cli.List
 	var signed []string
