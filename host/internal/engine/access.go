@@ -21,7 +21,7 @@ import (
 // here needs the daemon's lock.
 
 // Lock takes the daemon's lock, whatever the daemon's state. The daemon holds it while it
-// processes an event: enter, look and attend wait with less patience.
+// processes an event: Enter, Look and Attend wait with less patience.
 func (d *Daemon) Lock() { d.mu.Lock() }
 
 // TryLock is Lock where that needs no waiting, and reports whether it took the lock.

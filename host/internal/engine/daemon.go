@@ -55,7 +55,7 @@ type Daemon struct {
 	moving  atomic.Bool              // a migration is under way
 	fresh   bool                     // its identity was made with it: the store has nothing of that
 	unread  atomic.Bool              // recovery holds mu until it has read the daemon
-	wanted  bool                     // while it is unread somebody waits for it; guarded by reading's mu
+	wanted  bool                     // while it is unread somebody waits for it; guarded by Unread's mu
 	binding lock.Mutex[lock.Binding] // held while a subscription is made or ended; before mu
 
 	// bound is the ledger as it was seen last: who asks does not wait for a busy
@@ -109,7 +109,7 @@ type Daemon struct {
 	repeated      history.Repeats
 	generation    uint64      // the store's generation that all this follows from
 	marked        bool        // the store says that the daemon is passive
-	counted       int64       // bytes of memory in idle.bytes
+	counted       int64       // bytes of memory in ActiveMemory.Bytes
 	timed         uint64      // events that came, for sampled
 	timing        time.Time   // when the event that is recorded next was begun; zero: it is not timed
 	used          int64       // when it was last entered, by the runtime's clock, Unix nanoseconds
@@ -118,7 +118,7 @@ type Daemon struct {
 	wallRetries   wallRetry
 	trimming      bool        // old history is being let go of
 	trimAgain     bool        // and is to be looked at again then: its limit was set
-	near          daemon.Near // limits that it was near when that was looked at last: nearLimits
+	near          daemon.Near // limits that it was near when that was looked at last: shown.Limits
 	unstored      error       // why the state could not be stored last; nil: it was
 	remade        bool        // it is being made of its history: what its code is asked to do succeeded once
 	adopting      bool        // records are taken as they are: what they changed comes otherwise
@@ -160,7 +160,7 @@ func (x Mailbox) Enter(ctx context.Context, bytes int) error {
 // those that wait.
 const uncounted = 4 << 10
 
-// enterCounted is enter of an event whose bytes count, which has its place.
+// enterCounted is Enter of an event whose bytes count, which has its place.
 func (d *Daemon) enterCounted(ctx context.Context, bytes int64) error {
 	defer d.brought.Add(-bytes)
 	if d.brought.Add(bytes) > daemon.MailboxBytes {
@@ -170,7 +170,7 @@ func (d *Daemon) enterCounted(ctx context.Context, bytes int64) error {
 	return d.Mailbox().Admit(ctx)
 }
 
-// Admit is enter without the mailbox: the caller has another bound on how many wait.
+// Admit is Enter without the mailbox: the caller has another bound on how many wait.
 func (x Mailbox) Admit(ctx context.Context) error {
 	d := x.d
 	if err := d.pacer.Wait(ctx); err != nil {

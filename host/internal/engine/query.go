@@ -15,7 +15,7 @@ import (
 
 // A query is answered by the daemon's code under the daemon's lock, and undone. Where the
 // daemon processes an event that takes long, or the query itself does, a copy of the daemon
-// answers, see glimpse. The answer is given once what it follows from is durable and, in a
+// answers, see query.Copies. The answer is given once what it follows from is durable and, in a
 // cluster, the node's lease was seen to hold after that.
 
 // queryPatience is for how long a query may hold up events.

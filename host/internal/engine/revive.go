@@ -38,7 +38,8 @@ func FromRecord(node *Config, id identity.EntityID, encoded []byte) *Daemon {
 	return d
 }
 
-// Revive is Runtime.revive. It needs d.mu.
+// Revive brings a daemon that the node had before its start to where the store says it stands,
+// and has it serve. One that cannot be brought back fails. It needs d.mu.
 func (x Making) Revive(ctx context.Context) {
 	d := x.d
 	if err := d.rebuild(ctx); err != nil {

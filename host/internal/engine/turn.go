@@ -71,7 +71,7 @@ func (x Turns) Turn(ctx context.Context, fn func(t *fair.Turn) error) error {
 	return fn(t)
 }
 
-// tryEnter is enter where that needs no waiting.
+// tryEnter is Enter where that needs no waiting.
 func (d *Daemon) tryEnter() bool {
 	if d.pacer.Interval() > 0 || !d.mu.TryLock() {
 		return false

@@ -19,7 +19,7 @@ import (
 // A daemon's state is stored as a snapshot and, behind it, a chain of deltas:
 // each has what changed since the one before, which it names by its digest. A
 // stored value is the index of the first history record that it does not
-// contain, 8 bytes, and a snapshot, whose form is formDelta for a delta. Where the
+// contain, 8 bytes, and a snapshot, whose form is snapshot.FormDelta for a delta. Where the
 // state is large it is in a file: the index has snapshot.InFile added, the digest of
 // the file follows, 32 bytes, and the snapshot ends where its state would begin.
 
@@ -121,7 +121,7 @@ func (s *State) Forget(b *store.Batch, id identity.EntityID) {
 	}
 }
 
-// Delta makes a snapshot of formDelta the next delta: memory is what changed, forgotten
+// Delta makes a snapshot of snapshot.FormDelta the next delta: memory is what changed, forgotten
 // since when senders that were not heard of are forgotten, in Unix nanoseconds. The caller
 // seals it.
 func (s *State) Delta(d *snapshot.Snapshot, forgotten int64, memory []byte) (err error) {
@@ -237,7 +237,7 @@ func ReadFirstDelta(st *store.Store, id identity.EntityID, base chain.Hash, valu
 	return err
 }
 
-// deltaState is the State of a snapshot of formDelta. The header's horizon has
+// deltaState is the State of a snapshot of snapshot.FormDelta. The header's horizon has
 // only those senders that were heard of since.
 type deltaState struct {
 	_         struct{} `cbor:",toarray"`
