@@ -210,6 +210,14 @@ func TestAnswersAreAsTheDocumentSays(t *testing.T) {
 	}
 	must[api.Node](t)(c.Nodes().Distrust(ctx, "b"))
 
+	asked, err := os.ReadFile(filepath.Join("..", "..", "testdata", "wasm", "c", "asked.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	must[api.Kind](t)(c.Kinds().Push(ctx, "asked", bytes.NewReader(asked)))
+	must[api.Daemon](t)(c.Spawn(ctx, api.Spawn{Kind: "asked", Name: "asked"}))
+	must[api.Answer](t)(c.Daemons().Query(ctx, "asked", []byte("count")))
+
 	if got := followed.next(t); !strings.Contains(got, `"what":"spawned"`) || !strings.Contains(got, d.EntityID) {
 		t.Errorf("what happened first: %s", got)
 	}

@@ -21,7 +21,7 @@ import (
 
 // Bounds on what is remembered.
 const (
-	maxApplications = 256 // of a node
+	maxApplications = 256  // of a node
 	maxAppliedName  = 1024 // bytes of the name of what was made
 )
 
