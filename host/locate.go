@@ -65,6 +65,14 @@ func (c *resided) put(at residing, p provenUntil) {
 	c.until[at], c.last[at.entity] = p, lastKnown{at.node, p.epoch}
 }
 
+// lastOf returns who was proven the daemon's owner last; false: nobody was.
+func (c *resided) lastOf(id identity.EntityID) (lastKnown, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last, ok := c.last[id]
+	return last, ok
+}
+
 // lastOwner returns who this node knows, on proof, to have owned the daemon last.
 func (r *Runtime) lastOwner(id identity.EntityID) (lastKnown, bool, error) {
 	w, err := r.table.Find(id)
@@ -72,9 +80,7 @@ func (r *Runtime) lastOwner(id identity.EntityID) (lastKnown, bool, error) {
 		return lastKnown{}, false, err
 	}
 	t := w.Went
-	r.resided.mu.Lock()
-	last, ok := r.resided.last[id]
-	r.resided.mu.Unlock()
+	last, ok := r.resided.lastOf(id)
 	if t.Epoch > 0 && !t.Stopped && (!ok || t.Epoch > last.epoch) {
 		return lastKnown{t.Node, t.Epoch}, true, nil // this node itself gave it away
 	}
