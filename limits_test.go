@@ -73,6 +73,7 @@ var parts = []struct{ title, dir string }{
 	{"Snapshots", "host/snapshot"},
 	{"Effects: what daemons send, publish and set timers for", "host/effect"},
 	{"Channels", "host/channel"},
+	{"Proofs of where daemons are", "host/internal/residence"},
 	{"Channels that a node publishes", "host/broker"},
 	{"Subscriptions", "host/subscriber"},
 	{"Effects on their way", "host/outbox"},

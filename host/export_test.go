@@ -18,6 +18,7 @@ import (
 	"wasmhost.example/host/internal/journal"
 	"wasmhost.example/host/internal/pending"
 	"wasmhost.example/host/internal/reach"
+	"wasmhost.example/host/internal/residence"
 	"wasmhost.example/host/internal/stored"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/outbox"
@@ -200,7 +201,9 @@ func (r *Runtime) AwaitFollowers(n int64) {
 }
 
 // SignResidence signs a statement by whatever keys are given.
-func SignResidence(s *Residence, daemon, node *identity.KeyPair) error { return s.sign(daemon, node) }
+func SignResidence(s *residence.Statement, daemon, node *identity.KeyPair) error {
+	return s.Sign(daemon, node)
+}
 
 // Serves reports whether the daemon may answer here at this moment.
 func (r *Runtime) Serves(id identity.EntityID) bool {

@@ -11,7 +11,7 @@ import (
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
-	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/internal/residence"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
@@ -23,66 +23,16 @@ import (
 // locatePatience is how long a node has to prove that it has a daemon.
 const locatePatience = 5 * time.Second
 
-// mostResided is how many proofs are kept.
-const mostResided = 1 << 16
-
-// resided are the proofs that hold still, and who was proven an owner last.
-type resided struct {
-	mu    lock.Mutex[lock.Leaf]
-	until map[residing]provenUntil
-	last  map[identity.EntityID]lastKnown
-}
-
-type residing struct {
-	entity identity.EntityID
-	node   identity.NodeID
-}
-
-type provenUntil struct {
-	epoch, rank uint64
-	until       time.Time
-}
-
-func (c *resided) get(at residing, now time.Time) (provenUntil, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p, ok := c.until[at]
-	return p, ok && now.Before(p.until)
-}
-
-func (c *resided) put(at residing, p provenUntil) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.until == nil || len(c.until) >= mostResided {
-		c.until = make(map[residing]provenUntil) // it is a cache
-	}
-	if c.last == nil || len(c.last) >= mostResided {
-		c.last = make(map[identity.EntityID]lastKnown)
-	}
-	if old, ok := c.last[at.entity]; ok && old.node != at.node {
-		delete(c.until, residing{at.entity, old.node}) // it is not there any more
-	}
-	c.until[at], c.last[at.entity] = p, lastKnown{at.node, p.epoch}
-}
-
-// lastOf returns who was proven the daemon's owner last; false: nobody was.
-func (c *resided) lastOf(id identity.EntityID) (lastKnown, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	last, ok := c.last[id]
-	return last, ok
-}
-
 // lastOwner returns who this node knows, on proof, to have owned the daemon last.
-func (r *Runtime) lastOwner(id identity.EntityID) (lastKnown, bool, error) {
+func (r *Runtime) lastOwner(id identity.EntityID) (residence.Owner, bool, error) {
 	w, err := r.table.Find(id)
 	if err != nil {
-		return lastKnown{}, false, err
+		return residence.Owner{}, false, err
 	}
 	t := w.Went
-	last, ok := r.resided.lastOf(id)
-	if t.Epoch > 0 && !t.Stopped && (!ok || t.Epoch > last.epoch) {
-		return lastKnown{t.Node, t.Epoch}, true, nil // this node itself gave it away
+	last, ok := r.resided.LastOf(id)
+	if t.Epoch > 0 && !t.Stopped && (!ok || t.Epoch > last.Epoch) {
+		return residence.Owner{Node: t.Node, Epoch: t.Epoch}, true, nil // this node itself gave it away
 	}
 	return last, ok, nil
 }
@@ -109,7 +59,7 @@ func (r *Runtime) Believe(ctx context.Context, id identity.EntityID, node, by id
 // Remember keeps a claim that Weigh returned and that counts.
 func (r Places) Remember(p Proven) {
 	if !p.until.IsZero() {
-		r.rt.resided.put(residing{p.Entity, p.Node}, provenUntil{p.Epoch, p.Rank, p.until})
+		r.rt.resided.Put(residence.Place{Entity: p.Entity, Node: p.Node}, residence.Kept{Epoch: p.Epoch, Rank: p.Rank, Until: p.until})
 	}
 }
 
@@ -125,9 +75,9 @@ func (r Places) Weigh(ctx context.Context, id identity.EntityID, node, by identi
 	if p, listed, err := r.rt.listed(ctx, id, node); listed || err != nil {
 		return p, err
 	}
-	at := residing{id, node}
-	if p, ok := r.rt.resided.get(at, r.rt.env.Clock()); ok {
-		return Proven{Moved: daemon.Moved{Entity: id, Node: node, Epoch: p.epoch}, Rank: p.rank, Follows: true}, nil
+	at := residence.Place{Entity: id, Node: node}
+	if p, ok := r.rt.resided.Get(at, r.rt.env.Clock()); ok {
+		return Proven{Moved: daemon.Moved{Entity: id, Node: node, Epoch: p.Epoch}, Rank: p.Rank, Follows: true}, nil
 	}
 	asked := r.rt.env.Clock()
 	proof, err := r.rt.askWhere(ctx, id, node)
@@ -138,11 +88,11 @@ func (r Places) Weigh(ctx context.Context, id identity.EntityID, node, by identi
 	if err != nil {
 		return Proven{}, err
 	}
-	if known && by != last.node && !r.rt.succeeds(ctx, id, proof, last) {
+	if known && by != last.Node && !r.rt.succeeds(ctx, id, proof, last) {
 		return Proven{}, fmt.Errorf("%w: node %s claims daemon %s at epoch %d, and node %s, which had it at epoch %d, is not known to have given it away",
-			daemon.ErrUnproven, node, id.Origin(), proof.epoch, last.node, last.epoch)
+			daemon.ErrUnproven, node, id.Origin(), proof.Epoch, last.Node, last.Epoch)
 	}
-	return Proven{Moved: daemon.Moved{Entity: id, Node: node, Epoch: proof.epoch, Time: asked}, Rank: proof.rank(), Follows: known, until: asked.Add(proof.holds)}, nil
+	return Proven{Moved: daemon.Moved{Entity: id, Node: node, Epoch: proof.Epoch, Time: asked}, Rank: proof.Rank(), Follows: known, until: asked.Add(proof.Holds)}, nil
 }
 
 // listed is what the directory says, where this node is in a cluster and the daemon is
@@ -173,14 +123,14 @@ const mostHops = 8
 
 // succeeds reports whether the last known owner has given the daemon away to the
 // claimant, over whatever nodes: by their receipts, or by their own words.
-func (r *Runtime) succeeds(ctx context.Context, id identity.EntityID, claim *provenResidence, last lastKnown) bool {
-	if claim.node == last.node {
-		return claim.epoch >= last.epoch
+func (r *Runtime) succeeds(ctx context.Context, id identity.EntityID, claim *residence.Proof, last residence.Owner) bool {
+	if claim.Node == last.Node {
+		return claim.Epoch >= last.Epoch
 	}
-	if last.led(claim.moves, claim.node) || r.arrivals.Named(id, claim.node) {
+	if last.Led(claim.Moves, claim.Node) || r.arrivals.Named(id, claim.Node) {
 		return true
 	}
-	at := last.node
+	at := last.Node
 	for range mostHops {
 		if at == r.env.Self {
 			to, ok := r.gaveTo(ctx, id)
@@ -195,7 +145,7 @@ func (r *Runtime) succeeds(ctx context.Context, id identity.EntityID, claim *pro
 			}
 			at = moved.Node
 		}
-		if at == claim.node {
+		if at == claim.Node {
 			return true
 		}
 	}
@@ -219,13 +169,13 @@ func (r *Runtime) gaveTo(ctx context.Context, id identity.EntityID) (identity.No
 }
 
 // askWhere has a node prove that it has the daemon.
-func (r *Runtime) askWhere(ctx context.Context, id identity.EntityID, node identity.NodeID) (*provenResidence, error) {
+func (r *Runtime) askWhere(ctx context.Context, id identity.EntityID, node identity.NodeID) (*residence.Proof, error) {
 	proof, _, err := r.askResidence(ctx, id, node)
 	return proof, err
 }
 
 // askResidence is askWhere with the statement that proves it.
-func (r *Runtime) askResidence(ctx context.Context, id identity.EntityID, node identity.NodeID) (*provenResidence, *Residence, error) {
+func (r *Runtime) askResidence(ctx context.Context, id identity.EntityID, node identity.NodeID) (*residence.Proof, *residence.Statement, error) {
 	ctx, cancel := context.WithTimeout(ctx, locatePatience)
 	defer cancel()
 	conn, err := r.openChannel(ctx, node)
@@ -233,7 +183,7 @@ func (r *Runtime) askResidence(ctx context.Context, id identity.EntityID, node i
 		return nil, nil, err
 	}
 	defer conn.Abort()
-	ask := &channel.Locate{Version: channel.Version, Entity: id, Nonce: make([]byte, residenceNonce)}
+	ask := &channel.Locate{Version: channel.Version, Entity: id, Nonce: make([]byte, residence.NonceSize)}
 	_, _ = rand.Read(ask.Nonce) // never fails
 	err = errors.Join(conn.Send(ask), conn.Flush())
 	var msg channel.Message
@@ -250,11 +200,11 @@ func (r *Runtime) askResidence(ctx context.Context, id identity.EntityID, node i
 	}
 	switch msg := msg.(type) {
 	case *channel.Located:
-		s, err := decodeResidence(msg.Statement)
+		s, err := residence.Decode(msg.Statement)
 		if err != nil {
 			return nil, nil, err
 		}
-		proof, err := s.verify(id, node, ask.Nonce, r.arrivals.Named(id, node))
+		proof, err := s.Verify(id, node, ask.Nonce, r.arrivals.Named(id, node))
 		return proof, s, err
 	case *channel.Moved:
 		return nil, nil, &daemon.MovedError{Moved: daemon.Moved{Entity: id, Node: msg.Node}}
@@ -283,7 +233,7 @@ func (r *Runtime) serveLocate(ctx context.Context, conn channel.Conn, m *channel
 }
 
 // stateResidence makes the statement that a daemon is here.
-func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonce []byte) (*Residence, error) {
+func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonce []byte) (*residence.Statement, error) {
 	if err := r.Node().Holding(); err != nil {
 		return nil, fmt.Errorf("%w: %w", channel.ErrNotReady, err)
 	}
@@ -311,8 +261,8 @@ func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonc
 	defer d.Unlock()
 
 	now := r.env.Clock()
-	s := &Residence{Version: ResidenceVersion, Entity: id, Node: r.env.Node.ID(), Epoch: d.Position().Epoch, Index: d.Position().Next, Head: d.Position().HeadHash, Nonce: nonce,
-		Time: now.UnixNano(), Expires: now.Add(residenceFor).UnixNano()}
+	s := &residence.Statement{Version: residence.Version, Entity: id, Node: r.env.Node.ID(), Epoch: d.Position().Epoch, Index: d.Position().Next, Head: d.Position().HeadHash, Nonce: nonce,
+		Time: now.UnixNano(), Expires: now.Add(residence.HoldsFor).UnixNano()}
 	for _, b := range moves {
 		if rec, err := chain.DecodeReceipt(b); err == nil && rec.Facts.Epoch <= d.Position().Epoch {
 			s.Moves = append(s.Moves, b)
@@ -323,5 +273,5 @@ func (r *Runtime) stateResidence(ctx context.Context, id identity.EntityID, nonc
 			return nil, err
 		}
 	}
-	return s, s.sign(d.Position().Key, r.env.Node)
+	return s, s.Sign(d.Position().Key, r.env.Node)
 }

@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/channel"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/hosttest"
+	"wasmhost.example/host/internal/residence"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/migration"
 	"wasmhost.example/host/migration/target"
@@ -56,7 +57,7 @@ func (p *pretender) HandleChannel(_ context.Context, _ identity.NodeID, _ mesh.C
 func claims(t *testing.T, owner, node *identity.KeyPair, id identity.EntityID, epoch uint64, moves ...[]byte) func(*channel.Locate) channel.Message {
 	return func(m *channel.Locate) channel.Message {
 		now := time.Now().UnixNano()
-		s := &host.Residence{Version: host.ResidenceVersion, Entity: id, Node: node.ID(), Epoch: epoch, Nonce: m.Nonce, Time: now, Expires: now + int64(time.Minute), Moves: moves}
+		s := &residence.Statement{Version: residence.Version, Entity: id, Node: node.ID(), Epoch: epoch, Nonce: m.Nonce, Time: now, Expires: now + int64(time.Minute), Moves: moves}
 		if err := host.SignResidence(s, owner, node); err != nil {
 			t.Error(err)
 			return nil

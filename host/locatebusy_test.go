@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"wasmhost.example/host/daemon"
+	"wasmhost.example/host/internal/residence"
 )
 
 // quiet is a native daemon that does nothing.
@@ -51,7 +52,7 @@ func TestWhoAsksWhereABusyDaemonIsGivesUp(t *testing.T) {
 	d.Lock() // as while it processes an event
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = r.stateResidence(ctx, i.Entity, make([]byte, residenceNonce))
+	_, err = r.stateResidence(ctx, i.Entity, make([]byte, residence.NonceSize))
 	d.Unlock()
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want that the asker has gone", err)

@@ -28,6 +28,7 @@ import (
 	"wasmhost.example/host/internal/holds"
 	"wasmhost.example/host/internal/lock"
 	"wasmhost.example/host/internal/losses"
+	"wasmhost.example/host/internal/residence"
 	"wasmhost.example/host/internal/table"
 	"wasmhost.example/host/mesh"
 	"wasmhost.example/host/migration/source"
@@ -124,7 +125,7 @@ type Runtime struct {
 	watch      *outbox.Watch
 	inbox      *outbox.Inbox
 	arrivals   *target.Arrivals
-	resided    resided // proofs of where daemons are
+	resided    residence.Cache // proofs of where daemons are
 	timers     *outbox.Timers
 	daemons    *engine.Config
 	shares     *fair.Scheduler // of work that the node begins by itself

@@ -11,6 +11,7 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/internal/holds"
 	"wasmhost.example/host/internal/lock"
+	"wasmhost.example/host/internal/residence"
 	"wasmhost.example/identity"
 	"wasmhost.example/internal/canon"
 )
@@ -217,17 +218,17 @@ func (r *Runtime) further(ctx context.Context, id identity.EntityID, epoch uint6
 	if err != nil {
 		return nil, fmt.Errorf("asking node %s to prove that it has daemon %s: %w", node, id.Origin(), err)
 	}
-	h := &holds.Record{Node: node, Epoch: proof.epoch, Index: statement.Index}
+	h := &holds.Record{Node: node, Epoch: proof.Epoch, Index: statement.Index}
 	if h.Proof, err = canon.Marshal(statement); err != nil {
 		return nil, err
 	}
-	switch led := (lastKnown{r.env.Self, epoch}).led(proof.moves, node); {
-	case proof.epoch > epoch && (led || proof.rank() > epoch):
+	switch led := (residence.Owner{Node: r.env.Self, Epoch: epoch}).Led(proof.Moves, node); {
+	case proof.Epoch > epoch && (led || proof.Rank() > epoch):
 		h.Reason = daemon.HoldSurpassed
-		h.Why = fmt.Sprintf("node %s proves that it has the daemon under epoch %d, the copy here is of epoch %d", node, proof.epoch, epoch)
-	case proof.epoch >= epoch && proof.rank() == epoch:
+		h.Why = fmt.Sprintf("node %s proves that it has the daemon under epoch %d, the copy here is of epoch %d", node, proof.Epoch, epoch)
+	case proof.Epoch >= epoch && proof.Rank() == epoch:
 		h.Reason = daemon.HoldForked
-		h.Why = fmt.Sprintf("node %s has the daemon as well, under epoch %d, and nothing decides between it and the copy here, of epoch %d", node, proof.epoch, epoch)
+		h.Why = fmt.Sprintf("node %s has the daemon as well, under epoch %d, and nothing decides between it and the copy here, of epoch %d", node, proof.Epoch, epoch)
 	default:
 		return nil, nil
 	}

@@ -25,7 +25,7 @@ var mended = []hunt{
 	{mutant{"an owner on older data wins over its standby", "host/internal/reach/order.go",
 		"case r == OursPrefix:\n\t\treturn TheirsGoesOn", "case r == OursPrefix:\n\t\treturn OursGoesOn", nil}, goTest{"./host", "TestOwnerOnOlderDataHandsOver|TestOwnerWithACutLogHandsOver"}},
 	{mutant{"a node that proves a higher epoch holds nobody", "host/standings.go",
-		"case proof.epoch > epoch && (led || proof.rank() > epoch):", "case proof.epoch > epoch && led && false:", nil}, goTest{"./host", "TestOlderOfTwoNodesHoldsItsCopy"}},
+		"case proof.Epoch > epoch && (led || proof.Rank() > epoch):", "case proof.Epoch > epoch && led && false:", nil}, goTest{"./host", "TestOlderOfTwoNodesHoldsItsCopy"}},
 }
 
 // more are further ones of the kind, for -all: each builds the program or tests of host.
@@ -39,7 +39,7 @@ var more = []hunt{
 	{mutant{"answers that nobody reads are held without a bound", "host/internal/engine/process.go",
 		"if ev.Answers == nil {", "if true {", nil}, attackRow("unread-large-answers")},
 	{mutant{"a daemon may be given away twice", "host/locate.go",
-		"if known && by != last.node &&", "if false && by != last.node &&", nil}, goTest{"./host", "TestFormerHostIsNotBelieved"}},
+		"if known && by != last.Node &&", "if false && by != last.Node &&", nil}, goTest{"./host", "TestFormerHostIsNotBelieved"}},
 	{mutant{"arrivals are not counted", "host/internal/table/arrivals.go",
 		"if n >= t.ofPeer {", "if false {", nil}, goTest{"./host", "TestUnfinishedArrivalsAreBounded"}},
 	{mutant{"direct events may name a channel", "host/internal/engine/process.go",

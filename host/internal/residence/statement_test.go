@@ -1,4 +1,4 @@
-package host
+package residence
 
 import (
 	"bytes"
@@ -23,11 +23,11 @@ func residenceKey(t testing.TB, n byte) *identity.KeyPair {
 }
 
 // stated is a statement of the daemon on the node at an epoch.
-func statedBy(t testing.TB, owner, node *identity.KeyPair, epoch uint64, moves ...[]byte) *Residence {
+func statedBy(t testing.TB, owner, node *identity.KeyPair, epoch uint64, moves ...[]byte) *Statement {
 	t.Helper()
-	s := &Residence{Version: ResidenceVersion, Entity: owner.ID(), Node: node.ID(), Epoch: epoch, Index: 3, Nonce: make([]byte, residenceNonce),
-		Time: 1, Expires: 1 + int64(residenceFor), Moves: moves}
-	if err := s.sign(owner, node); err != nil {
+	s := &Statement{Version: Version, Entity: owner.ID(), Node: node.ID(), Epoch: epoch, Index: 3, Nonce: make([]byte, NonceSize),
+		Time: 1, Expires: 1 + int64(HoldsFor), Moves: moves}
+	if err := s.Sign(owner, node); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -49,49 +49,49 @@ func moveBy(t testing.TB, owner, from, to *identity.KeyPair, epoch uint64) []byt
 }
 
 func TestResidenceStatementIsAsItWas(t *testing.T) {
-	canontest.Golden(t, "testdata/golden/residence1.txt", &Residence{Version: ResidenceVersion})
+	canontest.Golden(t, "testdata/golden/residence1.txt", &Statement{Version: Version})
 }
 
 // A statement proves what it says to who asked, of that daemon, on that node, for a
 // minute at most; anything else is ErrUnproven.
 func TestWhatAResidenceStatementProves(t *testing.T) {
 	owner, node, other := residenceKey(t, 1), residenceKey(t, 2), residenceKey(t, 3)
-	nonce := make([]byte, residenceNonce)
+	nonce := make([]byte, NonceSize)
 	good := statedBy(t, owner, node, 4)
-	if p, err := good.verify(owner.ID(), node.ID().Node(), nonce, false); err != nil || p.epoch != 4 || p.holds != time.Minute {
+	if p, err := good.Verify(owner.ID(), node.ID().Node(), nonce, false); err != nil || p.Epoch != 4 || p.Holds != time.Minute {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	resigned := func(change func(*Residence), owner, node *identity.KeyPair) *Residence {
+	resigned := func(change func(*Statement), owner, node *identity.KeyPair) *Statement {
 		s := *good
 		change(&s)
-		if err := s.sign(owner, node); err != nil {
+		if err := s.Sign(owner, node); err != nil {
 			t.Fatal(err)
 		}
 		return &s
 	}
-	for name, s := range map[string]*Residence{
-		"another daemon's key":   resigned(func(*Residence) {}, other, node),
-		"another node's key":     resigned(func(*Residence) {}, owner, other),
-		"another node's name":    resigned(func(s *Residence) { s.Node = other.ID() }, owner, other),
-		"another's answer":       resigned(func(s *Residence) { s.Nonce = bytes.Repeat([]byte{9}, residenceNonce) }, owner, node),
-		"no daemon's signature":  resigned(func(*Residence) {}, identity.PublicOnly(owner.ID()), node),
-		"for an hour":            resigned(func(s *Residence) { s.Expires += int64(time.Hour) }, owner, node),
-		"for no time":            resigned(func(s *Residence) { s.Expires = s.Time }, owner, node),
-		"epoch 2^62":             resigned(func(s *Residence) { s.Epoch = 1 << 62 }, owner, node),
-		"epoch 0":                resigned(func(s *Residence) { s.Epoch = 0 }, owner, node),
-		"a move that is none":    resigned(func(s *Residence) { s.Moves = [][]byte{{1, 2}} }, owner, node),
-		"a move that is to come": resigned(func(s *Residence) { s.Moves = [][]byte{moveBy(t, owner, other, node, 9)} }, owner, node),
-		"changed afterwards":     func() *Residence { s := *good; s.Epoch = 5; return &s }(),
-		"another version":        resigned(func(s *Residence) { s.Version = 9 }, owner, node),
+	for name, s := range map[string]*Statement{
+		"another daemon's key":   resigned(func(*Statement) {}, other, node),
+		"another node's key":     resigned(func(*Statement) {}, owner, other),
+		"another node's name":    resigned(func(s *Statement) { s.Node = other.ID() }, owner, other),
+		"another's answer":       resigned(func(s *Statement) { s.Nonce = bytes.Repeat([]byte{9}, NonceSize) }, owner, node),
+		"no daemon's signature":  resigned(func(*Statement) {}, identity.PublicOnly(owner.ID()), node),
+		"for an hour":            resigned(func(s *Statement) { s.Expires += int64(time.Hour) }, owner, node),
+		"for no time":            resigned(func(s *Statement) { s.Expires = s.Time }, owner, node),
+		"epoch 2^62":             resigned(func(s *Statement) { s.Epoch = 1 << 62 }, owner, node),
+		"epoch 0":                resigned(func(s *Statement) { s.Epoch = 0 }, owner, node),
+		"a move that is none":    resigned(func(s *Statement) { s.Moves = [][]byte{{1, 2}} }, owner, node),
+		"a move that is to come": resigned(func(s *Statement) { s.Moves = [][]byte{moveBy(t, owner, other, node, 9)} }, owner, node),
+		"changed afterwards":     func() *Statement { s := *good; s.Epoch = 5; return &s }(),
+		"another version":        resigned(func(s *Statement) { s.Version = 9 }, owner, node),
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := canon.Marshal(s)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := decodeResidence(b)
+			got, err := Decode(b)
 			if err == nil {
-				_, err = got.verify(owner.ID(), node.ID().Node(), nonce, false)
+				_, err = got.Verify(owner.ID(), node.ID().Node(), nonce, false)
 			}
 			if !errors.Is(err, daemon.ErrUnproven) {
 				t.Errorf("got %v, want ErrUnproven", err)
@@ -105,10 +105,10 @@ func TestWhatAResidenceStatementProves(t *testing.T) {
 func TestFormerHostIsOutranked(t *testing.T) {
 	owner := residenceKey(t, 1)
 	former, owner, accomplice := residenceKey(t, 2), residenceKey(t, 3), residenceKey(t, 4)
-	nonce := make([]byte, residenceNonce)
-	weigh := func(s *Residence, node *identity.KeyPair) *provenResidence {
+	nonce := make([]byte, NonceSize)
+	weigh := func(s *Statement, node *identity.KeyPair) *Proof {
 		t.Helper()
-		p, err := s.verify(owner.ID(), node.ID().Node(), nonce, false)
+		p, err := s.Verify(owner.ID(), node.ID().Node(), nonce, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,29 +117,29 @@ func TestFormerHostIsOutranked(t *testing.T) {
 	moved := moveBy(t, owner, former, owner, 2)
 	true1 := weigh(statedBy(t, owner, owner, 2, moved), owner)
 	const far = chain.CountLimit - 1
-	for name, p := range map[string]*provenResidence{
+	for name, p := range map[string]*Proof{
 		"a claim without a move":     weigh(statedBy(t, owner, former, far), former),
 		"with the move away":         weigh(statedBy(t, owner, former, far, moved), former),
 		"a return that it signed":    weigh(statedBy(t, owner, former, far, moved, moveBy(t, owner, accomplice, former, far)), former),
 		"a move that skips an epoch": weigh(statedBy(t, owner, accomplice, far, moveBy(t, owner, former, accomplice, far)), accomplice),
 		"moves among accomplices":    weigh(statedBy(t, owner, accomplice, far, moveBy(t, owner, accomplice, former, far-1), moveBy(t, owner, former, accomplice, far)), accomplice),
 	} {
-		if p.rank() >= true1.rank() {
-			t.Errorf("%s: rank %d, the owner's is %d", name, p.rank(), true1.rank())
+		if p.Rank() >= true1.Rank() {
+			t.Errorf("%s: rank %d, the owner's is %d", name, p.Rank(), true1.Rank())
 		}
-		last := lastKnown{owner.ID().Node(), 2}
-		if last.led(p.moves, p.node) {
+		last := Owner{owner.ID().Node(), 2}
+		if last.Led(p.Moves, p.Node) {
 			t.Errorf("%s: it follows on the owner", name)
 		}
 	}
-	if last := (lastKnown{former.ID().Node(), 1}); !last.led(true1.moves, true1.node) {
+	if last := (Owner{former.ID().Node(), 1}); !last.Led(true1.Moves, true1.Node) {
 		t.Error("the owner does not follow on the former host")
 	}
 }
 
 func FuzzDecodeResidence(f *testing.F) {
 	owner, node := residenceKey(f, 1), residenceKey(f, 2)
-	for _, s := range []*Residence{statedBy(f, owner, node, 1), statedBy(f, owner, node, 2, moveBy(f, owner, node, node, 2)), {Version: ResidenceVersion}} {
+	for _, s := range []*Statement{statedBy(f, owner, node, 1), statedBy(f, owner, node, 2, moveBy(f, owner, node, node, 2)), {Version: Version}} {
 		b, err := canon.Marshal(s)
 		if err != nil {
 			f.Fatal(err)
@@ -147,7 +147,7 @@ func FuzzDecodeResidence(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := decodeResidence(b)
+		s, err := Decode(b)
 		if err != nil {
 			if !errors.Is(err, daemon.ErrUnproven) {
 				t.Errorf("got %v, want ErrUnproven", err)

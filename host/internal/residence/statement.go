@@ -1,4 +1,7 @@
-package host
+// Package residence is the proof that a daemon is on a node: the statement that the daemon's
+// key and the node's sign, with the receipts of the moves that led there, and what this node
+// keeps of those that it was shown.
+package residence
 
 import (
 	"bytes"
@@ -13,8 +16,8 @@ import (
 	"wasmhost.example/internal/canon"
 )
 
-// ResidenceVersion is the version of the statement below.
-const ResidenceVersion = 1
+// Version is the version of the statement below.
+const Version = 1
 
 // The domains of a residence statement's two signatures.
 const (
@@ -24,14 +27,14 @@ const (
 
 // Bounds of a residence statement.
 const (
-	residenceFor   = time.Minute // for which it holds at most
-	residenceNonce = 16          // bytes
+	HoldsFor  = time.Minute // for which it holds at most
+	NonceSize = 16          // bytes
 )
 
-// Residence is the statement that a daemon is on a node: signed by the daemon's key,
+// Statement is the statement that a daemon is on a node: signed by the daemon's key,
 // and by the node's. Each node that had the daemon before has had its key, so it also
 // carries the receipts of the daemon's moves, which the nodes that it left have signed.
-type Residence struct {
+type Statement struct {
 	_             struct{} `cbor:",toarray"`
 	Version       uint8
 	Entity        identity.EntityID
@@ -47,8 +50,8 @@ type Residence struct {
 	Signature     []byte   // the node's, over all of the above
 }
 
-// sign fills both signatures.
-func (s *Residence) sign(daemon, node *identity.KeyPair) error {
+// Sign fills both signatures.
+func (s *Statement) Sign(daemon, node *identity.KeyPair) error {
 	s.Daemon, s.Signature = nil, nil
 	msg, err := canon.Marshal(s)
 	if err != nil {
@@ -66,40 +69,40 @@ func (s *Residence) sign(daemon, node *identity.KeyPair) error {
 	return err
 }
 
-// provenResidence is what a verified statement says. Only verify makes one.
-type provenResidence struct {
-	node  identity.NodeID
-	epoch uint64
-	holds time.Duration    // from when it was asked for
-	moves []*chain.Receipt // verified
+// Proof is what a verified statement says. Only verify makes one.
+type Proof struct {
+	Node  identity.NodeID
+	Epoch uint64
+	Holds time.Duration    // from when it was asked for
+	Moves []*chain.Receipt // verified
 }
 
-// decodeResidence reads a statement, strictly; it checks no signature. Errors wrap
+// Decode reads a statement, strictly; it checks no signature. Errors wrap
 // ErrUnproven.
-func decodeResidence(b []byte) (*Residence, error) {
-	s := &Residence{}
+func Decode(b []byte) (*Statement, error) {
+	s := &Statement{}
 	if err := canon.Unmarshal(b, s); err != nil {
 		return nil, fmt.Errorf("%w: %w", daemon.ErrUnproven, err)
 	}
 	switch {
-	case s.Version != ResidenceVersion:
+	case s.Version != Version:
 		return nil, fmt.Errorf("%w: a statement of version %d", daemon.ErrUnproven, s.Version)
 	case s.Epoch == 0 || s.Epoch >= chain.CountLimit || s.Index >= chain.CountLimit:
 		return nil, fmt.Errorf("%w: epoch %d, %d records: no daemon gets there", daemon.ErrUnproven, s.Epoch, s.Index)
 	case len(s.Moves) > evidence.MostReceipts:
 		return nil, fmt.Errorf("%w: %d moves, at most %d", daemon.ErrUnproven, len(s.Moves), evidence.MostReceipts)
-	case s.Expires <= s.Time || time.Duration(s.Expires-s.Time) > residenceFor || s.Time < 0:
-		return nil, fmt.Errorf("%w: it is to hold for %v, at most %v", daemon.ErrUnproven, time.Duration(s.Expires-s.Time), residenceFor)
+	case s.Expires <= s.Time || time.Duration(s.Expires-s.Time) > HoldsFor || s.Time < 0:
+		return nil, fmt.Errorf("%w: it is to hold for %v, at most %v", daemon.ErrUnproven, time.Duration(s.Expires-s.Time), HoldsFor)
 	case (len(s.Daemon) == 0) == (len(s.Handover) == 0):
 		return nil, fmt.Errorf("%w: either the daemon or the hand-over is to have signed", daemon.ErrUnproven)
 	}
 	return s, nil
 }
 
-// verify returns what the statement proves of the entity at the node, to who drew the
+// Verify returns what the statement proves of the entity at the node, to who drew the
 // nonce. named says that the operator has named that node for that daemon, so that one
 // without a key needs no hand-over. Errors wrap ErrUnproven.
-func (s *Residence) verify(id identity.EntityID, node identity.NodeID, nonce []byte, named bool) (*provenResidence, error) {
+func (s *Statement) Verify(id identity.EntityID, node identity.NodeID, nonce []byte, named bool) (*Proof, error) {
 	if s.Entity != id || s.Node.Node() != node || !bytes.Equal(s.Nonce, nonce) {
 		return nil, fmt.Errorf("%w: it is of daemon %s on node %s, or another's answer", daemon.ErrUnproven, s.Entity.Origin(), s.Node.Node())
 	}
@@ -123,25 +126,25 @@ func (s *Residence) verify(id identity.EntityID, node identity.NodeID, nonce []b
 	if err != nil {
 		return nil, fmt.Errorf("%w: the daemon's signature: %w", daemon.ErrUnproven, err)
 	}
-	out := &provenResidence{node: node, epoch: s.Epoch, holds: time.Duration(s.Expires - s.Time)}
+	out := &Proof{Node: node, Epoch: s.Epoch, Holds: time.Duration(s.Expires - s.Time)}
 	for _, b := range s.Moves {
 		rec, err := chain.DecodeReceipt(b)
 		if err == nil {
 			err = rec.Verify()
 		}
-		if err == nil && (rec.Facts.Entity != id || rec.Facts.Epoch > s.Epoch || len(out.moves) > 0 && rec.Facts.Epoch <= out.moves[len(out.moves)-1].Facts.Epoch) {
+		if err == nil && (rec.Facts.Entity != id || rec.Facts.Epoch > s.Epoch || len(out.Moves) > 0 && rec.Facts.Epoch <= out.Moves[len(out.Moves)-1].Facts.Epoch) {
 			err = fmt.Errorf("%w: a move of daemon %s to epoch %d", chain.ErrBadReceipt, rec.Facts.Entity.Origin(), rec.Facts.Epoch)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", daemon.ErrUnproven, err)
 		}
-		out.moves = append(out.moves, rec)
+		out.Moves = append(out.Moves, rec)
 	}
 	return out, nil
 }
 
 // verifyHandover returns nil where the daemon itself has handed itself to the node.
-func (s *Residence) verifyHandover(named bool) error {
+func (s *Statement) verifyHandover(named bool) error {
 	var c chain.Checkpoint
 	if err := canon.Unmarshal(s.Handover, &c); err != nil {
 		return err
@@ -155,16 +158,16 @@ func (s *Residence) verifyHandover(named bool) error {
 	return nil
 }
 
-// lastKnown is who owned a daemon when its owner was proven last.
-type lastKnown struct {
-	node  identity.NodeID
-	epoch uint64
+// Owner is who owned a daemon when its owner was proven last.
+type Owner struct {
+	Node  identity.NodeID
+	Epoch uint64
 }
 
-// led reports whether the moves lead from the last known owner to the node: each is
+// Led reports whether the moves lead from the last known owner to the node: each is
 // signed by the node that gave the daemon away.
-func (l lastKnown) led(moves []*chain.Receipt, to identity.NodeID) bool {
-	at, epoch := l.node, l.epoch
+func (l Owner) Led(moves []*chain.Receipt, to identity.NodeID) bool {
+	at, epoch := l.Node, l.Epoch
 	for _, m := range moves {
 		if f := &m.Facts; f.Epoch > epoch && f.From == at {
 			at, epoch = f.To, f.Epoch
@@ -173,19 +176,19 @@ func (l lastKnown) led(moves []*chain.Receipt, to identity.NodeID) bool {
 	return at == to
 }
 
-// rank is the epoch up to which the moves account for the daemon's owners without a
+// Rank is the epoch up to which the moves account for the daemon's owners without a
 // gap, from its first on: a claim goes no further than its proof.
-func (p *provenResidence) rank() uint64 {
+func (p *Proof) Rank() uint64 {
 	epoch := uint64(1)
 	at := identity.NodeID(0)
-	for _, m := range p.moves {
+	for _, m := range p.Moves {
 		f := &m.Facts
 		if f.Epoch != epoch+1 || at != 0 && f.From != at {
 			break
 		}
 		epoch, at = f.Epoch, f.To
 	}
-	if at != 0 && at != p.node {
+	if at != 0 && at != p.Node {
 		return 0 // it was given away
 	}
 	return epoch
