@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"wasmhost.example/api/server"
+	"wasmhost.example/api/server/metrics"
 	"wasmhost.example/api/server/socket"
 	"wasmhost.example/host"
 	"wasmhost.example/host/budget"
@@ -41,7 +42,7 @@ type opening struct {
 	joined  identity.NodeID                  // whose token is used already; 0: none is
 	twin    func(context.Context) *host.Twin // nil: there is none to look for
 	options host.Options                     // of the runtime
-	metrics *server.Metrics
+	metrics *metrics.Metrics
 }
 
 // Open opens a node and returns it when it is ready: its daemons are there, and it
@@ -238,7 +239,7 @@ func (o *opening) openAPI(ctx context.Context) error {
 		o.api.SetEngine(o.cluster.API())
 	}
 
-	o.metrics = server.NewMetrics(o.rt, o.mesh, o.store, o.c.Version, logger)
+	o.metrics = metrics.New(o.rt, o.mesh, o.store, o.c.Version, logger)
 	o.api.SetMetrics(o.metrics)
 
 	var err error

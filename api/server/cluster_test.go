@@ -18,6 +18,7 @@ import (
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
 	"wasmhost.example/api/server/cluster"
+	"wasmhost.example/api/server/metrics"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
@@ -199,7 +200,7 @@ func TestClusterAnswers(t *testing.T) {
 	if s := must[api.ClusterStatus](t)(c.Cluster().Status(ctx)); len(s.Members) != 1 || s.Daemons != 1 || s.Wanting != 1 || s.Orphaned != 0 {
 		t.Errorf("the cluster stands so: %+v", s)
 	}
-	said := NewMetrics(a.rt, a.mesh, nil, "test", slog.New(slog.DiscardHandler))
+	said := metrics.New(a.rt, a.mesh, nil, "test", slog.New(slog.DiscardHandler))
 	w := httptest.NewRecorder()
 	a.server.SetMetrics(said)
 	a.server.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))

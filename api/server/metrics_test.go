@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"wasmhost.example/api/server/metrics"
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/registry"
 
@@ -19,7 +20,7 @@ import (
 // approve of; no daemon is a label.
 func TestScrape(t *testing.T) {
 	s := serve(t, "a")
-	s.server.SetMetrics(NewMetrics(s.rt, s.mesh, s.store, "test", slog.New(slog.DiscardHandler)))
+	s.server.SetMetrics(metrics.New(s.rt, s.mesh, s.store, "test", slog.New(slog.DiscardHandler)))
 	must[registry.KindInfo](t)(s.rt.Kinds().Push(ctx, "counter", counterModule(t)))
 	must[registry.KindInfo](t)(s.rt.Kinds().Push(ctx, "shop/größe::v2", counterModule(t)))
 	d := must[daemon.Info](t)(s.rt.Spawn(ctx, daemon.SpawnRequest{Kind: "counter", Name: "unlikely"}))

@@ -16,6 +16,7 @@ import (
 	"wasmhost.example/api/server/internal/locate"
 	"wasmhost.example/api/server/internal/rollout"
 	"wasmhost.example/api/server/internal/web"
+	"wasmhost.example/api/server/metrics"
 	"wasmhost.example/api/server/problem"
 	"wasmhost.example/host"
 	"wasmhost.example/host/daemon"
@@ -50,7 +51,7 @@ type Server struct {
 	group   *groups.Keeper
 	cluster *cluster.Cluster
 	roll    *rollout.Room
-	metrics *Metrics // nil: none
+	metrics *metrics.Metrics // nil: none
 	guard   *access.Guard
 	backups *backups // nil: the node gives none
 }
@@ -64,7 +65,7 @@ const (
 // NewServer makes the server of a node, and lets it answer the node's peers.
 func New(rt *host.Runtime, mesh *wire.Mesh, node *wire.Node, version string, logger *slog.Logger) *Server {
 	s := &Server{find: locate.NewFinder(rt, rt.Daemons(), rt.Places(), mesh, logger), nodes: locate.NewAnnouncer(rt, rt.Node(), rt.Kinds(), rt.Migrations().Arrivals, mesh, version), rt: rt, mesh: mesh, node: node, version: version, logger: logger, mux: http.NewServeMux(), guard: access.New(mesh, rt.Node().Budgets(), logger)}
-	s.group = groups.New(rt, mesh, node, s.find, s.guard, groups.Services{Candidates: s.nodes.Candidates, MoveFresh: s.moveFresh, Remove: rt.Daemons().Remove, Inspect: rt.Daemons().Inspect, Sight: rt.Evidence().Sight, LearnKind: s.learnKind, Ambiguous: func(n int) { s.metrics.countAmbiguous(n) }}, logger)
+	s.group = groups.New(rt, mesh, node, s.find, s.guard, groups.Services{Candidates: s.nodes.Candidates, MoveFresh: s.moveFresh, Remove: rt.Daemons().Remove, Inspect: rt.Daemons().Inspect, Sight: rt.Evidence().Sight, LearnKind: s.learnKind, Ambiguous: func(n int) { s.metrics.CountAmbiguous(n) }}, logger)
 	s.cluster = cluster.New(rt, rt.Node(), rt.Copies(), rt.Places().Remembered, s.find, s.guard, mesh, s.group.Sight, logger)
 	s.roll = rollout.New(rt, rt.Daemons(), mesh, s.find, s.group.Members, rt.Kinds().ModuleNamed, s.learnKind, logger)
 	if err := s.KeepGroups(&group.Memory{}); err != nil {

@@ -1,26 +1,22 @@
-package server
+// Package metrics is what Prometheus is told of a node.
+package metrics
 
 import (
-	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
 
-	"wasmhost.example/api"
-	"wasmhost.example/api/server/cluster"
-	"wasmhost.example/api/server/internal/access"
-	"wasmhost.example/api/server/problem"
-	"wasmhost.example/host"
-	"wasmhost.example/host/daemon"
-	"wasmhost.example/host/meter"
-	"wasmhost.example/host/store"
-	"wasmhost.example/wire"
-	"wasmhost.example/wire/trust"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"wasmhost.example/api"
+	"wasmhost.example/api/server/cluster"
+	"wasmhost.example/host"
+	"wasmhost.example/host/meter"
+	"wasmhost.example/host/store"
+	"wasmhost.example/wire"
 )
 
 // Metrics are what Prometheus is told of a node. Labels name kinds, never
@@ -34,8 +30,8 @@ type Metrics struct {
 	ambiguousGroups prometheus.Gauge
 }
 
-// NewMetrics makes the metrics of a node. s may be nil: the node stores nothing.
-func NewMetrics(rt *host.Runtime, mesh *wire.Mesh, s *store.Store, version string, logger *slog.Logger) *Metrics {
+// New makes the metrics of a node. s may be nil: the node stores nothing.
+func New(rt *host.Runtime, mesh *wire.Mesh, s *store.Store, version string, logger *slog.Logger) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wasmhost_api_requests_total", Help: "Requests of the control API that were answered, by route and status."}, []string{"route", "status"}),
@@ -49,14 +45,18 @@ func NewMetrics(rt *host.Runtime, mesh *wire.Mesh, s *store.Store, version strin
 			m.denied.WithLabelValues(c.Name)
 		}
 	}
-	for route := range operations {
+	m.registry.MustRegister(m.requests, m.took, m.denied, m.ambiguousGroups, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&nodeCollector{rt: rt, mesh: mesh, store: s, version: version, logger: logger})
+	return m
+}
+
+// Expect has the counters of the routes there before the first request of them.
+func (m *Metrics) Expect(routes iter.Seq[string]) {
+	for route := range routes {
 		for _, status := range []int{http.StatusOK, http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable} {
 			m.requests.WithLabelValues(route, strconv.Itoa(status))
 		}
 	}
-	m.registry.MustRegister(m.requests, m.took, m.denied, m.ambiguousGroups, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&nodeCollector{rt: rt, mesh: mesh, store: s, version: version, logger: logger})
-	return m
 }
 
 // ServeHTTP answers a scrape.
@@ -73,35 +73,11 @@ func (m *Metrics) Answered(route string, status int, took time.Duration) {
 // Denied counts a refusal by its code.
 func (m *Metrics) Denied(code string) { m.denied.WithLabelValues(code).Inc() }
 
-// SetMetrics makes the server count its requests in m and answer GET /metrics
-// with it, before it serves.
-func (s *Server) SetMetrics(m *Metrics) {
-	s.metrics = m
-	s.guard.SetMetrics(m)
-}
-
-// countAmbiguous says how many of the node's groups have a name that another node's has.
+// CountAmbiguous says how many of the node's groups have a name that another node's has.
 // m may be nil.
-func (m *Metrics) countAmbiguous(n int) {
+func (m *Metrics) CountAmbiguous(n int) {
 	if m != nil {
 		m.ambiguousGroups.Set(float64(n))
-	}
-}
-
-// scraped answers a scrape of the node's owner.
-func (s *Server) scraped(w http.ResponseWriter, r *http.Request) {
-	err := s.guard.Needs(trust.RightOwner, func(w http.ResponseWriter, r *http.Request) error {
-		if err := access.CallerOf(r).May(access.Operation{Scope: api.ScopeRead}); err != nil {
-			return err
-		}
-		if s.metrics == nil {
-			return fmt.Errorf("%w: this node counts nothing", daemon.ErrNotSupported)
-		}
-		s.metrics.ServeHTTP(w, r)
-		return nil
-	})(w, r)
-	if err != nil {
-		problem.Write(w, err)
 	}
 }
 
