@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"wasmhost.example/api"
 	"wasmhost.example/api/client"
@@ -27,7 +26,6 @@ import (
 	"wasmhost.example/host/daemon"
 	"wasmhost.example/host/directory"
 	"wasmhost.example/host/mesh"
-	"wasmhost.example/host/migration"
 	"wasmhost.example/host/snapshot"
 	"wasmhost.example/identity"
 	"wasmhost.example/wire"
@@ -357,7 +355,7 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	o, err := migrationOptions(&req)
+	o, err := convert.MigrationOptionsOf(&req)
 	if err != nil {
 		return err
 	}
@@ -386,19 +384,6 @@ func (s *Server) postMigrate(w http.ResponseWriter, r *http.Request) error {
 	}
 	_ = out.Write(step) // the client is gone if this fails
 	return nil
-}
-
-// migrationOptions are the request's, where they are good.
-func migrationOptions(m *api.Migrate) (host.MigrationOptions, error) {
-	o := host.MigrationOptions{OmitIdentity: m.OmitIdentity, PublicOnly: m.PublicOnly, MaxRounds: m.MaxRounds, Rate: m.Rate}
-	const most = 365 * 24 * time.Hour
-	if !(m.DowntimeMS >= 0 && m.DowntimeMS <= float64(most.Milliseconds())) || m.DeadlineMS < 0 || m.DeadlineMS > most.Milliseconds() ||
-		m.Rate < 0 || m.MaxRounds < 0 || m.MaxRounds > migration.MaxRounds {
-		return o, fmt.Errorf("%w: a downtime of %g ms, a deadline of %d ms, %d bytes a second, %d rounds: at least 0, at most a year and %d rounds",
-			api.ErrBadRequest, m.DowntimeMS, m.DeadlineMS, m.Rate, m.MaxRounds, migration.MaxRounds)
-	}
-	o.Downtime, o.Deadline = time.Duration(m.DowntimeMS*float64(time.Millisecond)), time.Duration(m.DeadlineMS)*time.Millisecond
-	return o, nil
 }
 
 // naming replaces the target's name by its id, where it is known here: the node

@@ -284,7 +284,7 @@ func (s *Server) planMigrate(w http.ResponseWriter, r *http.Request) (p api.Plan
 	if err := web.ReadJSON(w, r, &req); err != nil {
 		return p, err
 	}
-	if _, err := migrationOptions(&req); err != nil {
+	if _, err := convert.MigrationOptionsOf(&req); err != nil {
 		return p, err
 	}
 	if p, err = s.planDaemon(w, r); err != nil {

@@ -1,14 +1,12 @@
 package server
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"net/http"
-	"unicode/utf8"
 
 	"wasmhost.example/api"
+	"wasmhost.example/api/server/convert"
 	"wasmhost.example/api/server/internal/web"
-	"wasmhost.example/host/daemon"
 )
 
 // answerCost is what an answer to a query takes beside its payload, of the budget of answers.
@@ -39,16 +37,6 @@ func (s *Server) postQuery(w http.ResponseWriter, r *http.Request) error {
 	}
 	hold.Set(answerCost + int64(len(a.Payload)))
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(web.Guard(w, room).Writer(w)).Encode(answerOf(a)) // the client is gone if this fails
+	_ = json.NewEncoder(web.Guard(w, room).Writer(w)).Encode(convert.AnswerOf(a)) // the client is gone if this fails
 	return nil
-}
-
-// answerOf shows an answer.
-func answerOf(a daemon.Answer) api.Answer {
-	out := api.Answer{Payload: base64.StdEncoding.EncodeToString(a.Payload), Applied: a.Applied, Sequence: a.Sequence, Epoch: a.Epoch}
-	if utf8.Valid(a.Payload) {
-		text := string(a.Payload)
-		out.Text = &text
-	}
-	return out
 }
