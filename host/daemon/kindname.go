@@ -50,12 +50,12 @@ func validSegment(s string) error {
 			return fmt.Errorf("a part begins with %q; it begins with a letter or a digit", c)
 		case unicode.IsMark(c), strings.ContainsRune("-_.", c):
 		default:
-			return fmt.Errorf("it has %q; a name is letters, digits, - _ . and, between parts, / or ::", c)
+			return fmt.Errorf("it has %q; a name is letters, digits, - _ . and / or :: between parts", c)
 		}
 	}
 
 	if s == "" {
-		return fmt.Errorf("a part is empty; between parts stands one / or ::")
+		return fmt.Errorf("a part is empty; one / or :: stands between parts")
 	}
 	return nil
 }
