@@ -58,7 +58,7 @@ func TestScrape(t *testing.T) {
 // The dashboard, the alert rules and the runbook speak of metrics that there
 // are, and each alert has its page.
 func TestDashboardAndAlertsNameMetricsThatThereAre(t *testing.T) {
-	source, err := os.ReadFile("metrics.go")
+	source, err := os.ReadFile(filepath.Join("metrics", "metrics.go"))
 	if err != nil {
 		t.Fatal(err)
 	}

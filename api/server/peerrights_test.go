@@ -69,6 +69,10 @@ var peerNeeds = map[string]trust.Rights{
 	"POST /v1/daemons/{ref}/fork":                     trust.RightOperate,
 	"GET /v1/limits":                                  trust.RightRead,
 	"GET /v1/daemons/{ref}/limits":                    trust.RightRead,
+	"GET /v1/daemons/{ref}/grants":                    trust.RightRead,
+	"POST /v1/daemons/{ref}/grants":                   trust.RightOperate,
+	"GET /v1/applications":                            trust.RightRead,
+	"GET /v1/applications/{application}":              trust.RightRead,
 	"PUT /v1/daemons/{ref}/limits":                    trust.RightOperate,
 	"GET /v1/kinds/{kind}/limits":                     trust.RightRead,
 	"PUT /v1/kinds/{kind}/limits":                     trust.RightKinds,
@@ -119,7 +123,7 @@ func TestEachOperationNeedsItsRight(t *testing.T) {
 				need = trust.RightOwner
 			}
 			method, path, _ := strings.Cut(pattern, " ")
-			for _, part := range []string{"{ref}", "{node}", "{kind}", "{group}", "{entity}", "{epoch}", "{index}", "{id}"} {
+			for _, part := range []string{"{ref}", "{node}", "{kind}", "{group}", "{entity}", "{epoch}", "{index}", "{id}", "{application}"} {
 				path = strings.ReplaceAll(path, part, "nothing")
 			}
 			req, err := http.NewRequestWithContext(ctx, method, "http://node"+path, nil)

@@ -15,7 +15,7 @@ var Habits = map[string]string{
 	"about": "version", "agent": "serve", "app": "daemon", "apps": "ps", "auth": "api token", "autoscale": "group scale", "build": "dev", "call": "send",
 	"checkpoint": "snapshot save", "clone": "fork", "commit": "snapshot save", "component": "kind", "components": "kind ls", "cordon": "node drain",
 	"cp": "snapshot save", "create": "spawn", "deploy": "upgrade", "destroy": "rm", "diagnose": "doctor",
-	"edit": "limits set", "exec": "send", "export": "snapshot save", "get": "ps", "halt": "stop", "history": "chain show", "host": "node", "image": "kind",
+	"edit": "limits set", "exec": "send", "export": "snapshot save", "halt": "stop", "history": "chain show", "host": "node", "image": "kind",
 	"images": "kind ls", "import": "snapshot restore", "info": "node inspect", "init": "new", "instances": "ps", "invoke": "send", "jobs": "ps",
 	"join": "node join", "kill": "stop", "load": "snapshot restore", "login": "api token issue", "ls": "ps", "machine": "node", "machines": "ps",
 	"monitor": "events", "move": "migrate", "network": "channel", "open": "dashboard", "pause": "stop", "plan": "place", "port": "channel ls",
