@@ -97,6 +97,9 @@ func decode(n *node, v reflect.Value, of string, at place) error {
 		v.SetInt(number)
 	case reflect.Slice:
 		list, ok := n.value.([]*node)
+		if !ok && v.Type().Elem().Kind() == reflect.Struct {
+			return wrong(fmt.Sprintf("a list, each of which has its name inside: [[%s]] in TOML, - in YAML", of))
+		}
 		if !ok {
 			return wrong("a list")
 		}

@@ -74,6 +74,7 @@ func TestFilesAreRead(t *testing.T) {
 
 func TestMistakesAreNamedWhereTheyStand(t *testing.T) {
 	for _, c := range []struct{ file, text, want string }{
+		{"a.toml", "[kind.k]\nmodule = \"x\"\n", `kind is a list, each of which has its name inside: [[kind]] in TOML, - in YAML`},
 		{"a.toml", "[[kind]]\nname = \"k\"\nmodul = \"x\"\n", `a.toml:3: unknown key "modul" of kind; is "module" meant?`},
 		{"a.toml", "aplication = \"x\"\n", `a.toml:1: unknown key "aplication"; is "application" meant?`},
 		{"a.toml", "[[kind]]\nname = \"k\"\nmodule = 5\n", "a.toml:3: kind.module is a text"},
