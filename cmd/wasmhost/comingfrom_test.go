@@ -101,7 +101,8 @@ func newBench(t *testing.T) *bench {
 	}
 	b.env = append(b.env, "HOME="+dir, "WASMHOST_SOCKET=a.sock", "WASMHOST_LISTEN=127.0.0.1:0")
 
-	files := map[string]string{"event.json": `{"n":1}`, "pass": "correct horse battery staple\n"}
+	files := map[string]string{"event.json": `{"n":1}`, "pass": "correct horse battery staple\n",
+		"app.yaml": "application: shop\nkind:\n- name: cart\n  module: counter.wasm\ndaemon:\n- name: cart-1\n  kind: cart\n"}
 	for name, language := range map[string]string{"counter.wasm": "c", "counter2.wasm": "rust"} {
 		wasm, err := os.ReadFile(filepath.Join("..", "..", "testdata", "wasm", language, "counter.wasm"))
 		if err != nil {
