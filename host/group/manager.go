@@ -91,7 +91,8 @@ type kept struct {
 	picker
 	bound *bindings
 
-	group *Group // Manager.mu guards the pointer; what it points to does not change
+	group  *Group // Manager.mu guards the pointer; what it points to does not change
+	making bool   // Create may still undo it, so it takes no events; guarded by Manager.mu
 }
 
 // NewManager makes a manager of the groups in the registry, which remember senders
@@ -215,7 +216,7 @@ func (m *Manager) Create(ctx context.Context, s Spec, seed *[32]byte, named func
 		}
 	}
 
-	m.groups[s.Name] = k
+	m.groups[s.Name], k.making = k, true
 	m.mu.Unlock()
 
 	// Before the first member: one that a crash leaves behind can be removed.
@@ -226,6 +227,9 @@ func (m *Manager) Create(ctx context.Context, s Spec, seed *[32]byte, named func
 
 	if err == nil {
 		if err = m.grow(ctx, k, g); err == nil {
+			m.mu.Lock()
+			k.making = false
+			m.mu.Unlock()
 			return g.clone(), nil
 		}
 	}

@@ -130,6 +130,9 @@ func (m *Manager) choose(k *kept, name string, pick func(*Group) *Member) (Membe
 	if g == nil || g.Size == 0 {
 		return Member{}, nil, fmt.Errorf("%w: %q", ErrNotFound, name)
 	}
+	if k.making { // what a member had taken would go with it if the next cannot be made
+		return Member{}, nil, fmt.Errorf("%w: %q is being made", ErrNoHealthy, name)
+	}
 
 	x := pick(g)
 	if x == nil {
