@@ -189,7 +189,10 @@ func (c *testCluster) inSync(id identity.EntityID, n int) directory.Entry {
 			if err != nil {
 				c.t.Fatal(err)
 			}
-			if e, ok := dir.Look(id); ok && len(e.Standbys) == n {
+			ask, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+			e, err := dir.Read(ask, id) // what a node heard last may be old
+			cancel()
+			if err == nil && len(e.Standbys) == n {
 				return e
 			}
 		}
