@@ -17,10 +17,10 @@ import (
 type ClusterOptions struct {
 	Member *directory.Member // not running yet; the runtime runs it
 
-	// Came, where it is not nil, is told of each member that is there, Gone of each that
-	// is not any more, and Removed of each that never is to be trusted again unless it is
-	// let in anew. Moved is told where daemons of other nodes are. They must
-	// not block.
+	// The member calls Came when another member comes, Gone when its session ends, and
+	// Removed when it was removed: it is not trusted until a token lets it in again. It
+	// calls Moved when it hears where a daemon of another node is. Each may be nil, and
+	// must not block.
 	Came    func(directory.Node)
 	Gone    func(identity.NodeID)
 	Removed func(directory.Node)

@@ -85,8 +85,8 @@ func Example() {
 	// output 2: 2 again
 }
 
-// Errors say what to do next: a daemon that refuses an event, with an error of its own or
-// of its module (daemon.GuestError), is told from one that is not there.
+// Errors say what to do next: one type is of a daemon that refuses an event
+// (daemon.GuestError, where its module does), another of a daemon that is not there.
 func ExampleRuntime_Deliver_errors() {
 	ctx := context.Background()
 	rt := quietRuntime(host.Options{})
@@ -195,8 +195,8 @@ func ExampleRuntime_StartMigration() {
 	// true
 }
 
-// An export of a daemon's chain proves what the daemon put out to whoever has its id:
-// without the node, and without trusting it.
+// An export of a daemon's chain proves what the daemon put out. Who has the daemon's id can
+// verify it without the node, and without trusting it.
 func ExampleOutputs_Export() {
 	ctx := context.Background()
 	s, err := store.Open(store.Options{Ephemeral: true})

@@ -33,6 +33,12 @@ func (h handler) HandleStandby(ctx context.Context, from identity.NodeID, c stan
 		return
 	}
 
+	if !h.rt.env.Work.Begin() {
+		return
+	}
+	defer h.rt.env.Work.Done()
+	defer context.AfterFunc(h.rt.env.Context, c.Abort)() // a peer may say nothing
+
 	_, err := c.Recv()
 	if err == nil {
 		err = standby.SendNow(c, &standby.Refuse{Text: fmt.Sprintf("node %s is no member of a cluster", h.rt.env.Self)})

@@ -11,8 +11,8 @@ import (
 // Regrant changes what a daemon may do, from its next event on: what is in revoked is taken
 // away, then what is in added is permitted. What it sent before is on its way still. It
 // returns what the daemon may do now, which is durable then; it goes with the daemon. Errors:
-// *NotFoundError, *MovedError, effect.ErrBadGrant, and those of the store; after an error
-// nothing has changed.
+// *NotFoundError, *MovedError, effect.ErrBadGrant: nothing has changed then. After an error
+// of the store, or the end of ctx, it is not known whether the change is durable.
 func (r Daemons) Regrant(ctx context.Context, id identity.EntityID, added, revoked effect.Grants) (effect.Grants, error) {
 	if err := errors.Join(r.rt.ready(), r.rt.room()); err != nil {
 		return effect.Grants{}, err

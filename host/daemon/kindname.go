@@ -17,8 +17,8 @@ const MaxKindName = 128
 // name has 1 to MaxKindName bytes of UTF-8 in normal form C, so that two names that look
 // the same are the same, and nothing in it that is not seen. Errors wrap ErrBadName.
 //
-// The name is no path, although it may have a slash: whoever makes a file's name, a URL
-// or a key of it escapes it. A channel's name is never made of it.
+// The name is no path, although it may have a slash: code that makes a file's name, a
+// URL or a key of it escapes it. A channel's name is never made of it.
 func ValidKind(s string) error {
 	switch {
 	case len(s) == 0 || len(s) > MaxKindName:

@@ -1,4 +1,4 @@
-// Package metrics is what Prometheus is told of a node.
+// Package metrics shows Prometheus what a node does and has.
 package metrics
 
 import (
@@ -19,7 +19,7 @@ import (
 	"wasmhost.example/wire"
 )
 
-// Metrics are what Prometheus is told of a node. Labels name kinds, never
+// Metrics are what Prometheus reads of a node. Labels name kinds, never
 // daemons: their number is the users'.
 type Metrics struct {
 	registry *prometheus.Registry

@@ -204,8 +204,9 @@ func (c *Member) hasSince(id identity.EntityID) bool {
 	return c.config.Table.Daemon(id) != nil || c.config.Table.IsComing(id)
 }
 
-// ActivateFenced is activate, which is tried again where it fails. Whoever fenced the copy
-// may have waited for another who activated it: then there is nothing to do.
+// ActivateFenced makes a fenced copy the daemon, and takes the fence away; where that fails,
+// the next look tries again. Where another goroutine has activated it meanwhile, nothing is
+// to be done.
 func (c *Member) ActivateFenced(ctx context.Context, e directory.Entry, s *standbys.Standby) error {
 	if d := c.config.Table.Daemon(e.Entity); d != nil && d.Info().Epoch >= e.Epoch {
 		s.Unfence()

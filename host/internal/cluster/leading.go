@@ -68,8 +68,8 @@ func (c *Member) Stayed(d *engine.Daemon) {
 	}
 }
 
-// Restarted has the directory told of the daemon's epoch, and the standbys begin anew: the
-// history was written to beside them. It needs d.mu.
+// Restarted writes the daemon's epoch to the directory, and feeds the standbys from the
+// beginning: the history has records that did not go to them. It needs d.mu.
 func (c *Member) Restarted(d *engine.Daemon) {
 	if l := LeaderOf(d); l != nil {
 		l.Restart()

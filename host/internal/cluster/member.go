@@ -84,7 +84,7 @@ type Config struct {
 	Subscriber *subscriber.Subscriber
 	Daemons    *engine.Config // of which daemons are made
 
-	// Came, Gone, Removed and Moved are told what ClusterOptions says. nil: nobody is.
+	// Came, Gone, Removed and Moved are called as host.ClusterOptions says; each may be nil.
 	Came    func(directory.Node)
 	Gone    func(identity.NodeID)
 	Removed func(directory.Node)
@@ -399,8 +399,9 @@ func (c *Member) CompareWith(d *engine.Daemon, e directory.Entry, session uint64
 	c.confirm(d)
 }
 
-// confirm asks the directory itself whose a daemon is before it is let go of: news may
-// be from before it came here. Where the directory is not reached, it is looked at again.
+// confirm reads from the directory whose a daemon is, before this node drops it: what was
+// heard may be from before the daemon came here. Where the directory does not answer, the
+// next look asks again.
 func (c *Member) confirm(d *engine.Daemon) {
 	ctx, cancel := context.WithTimeout(c.env.Context, c.directory.Self().TTL)
 	defer cancel()

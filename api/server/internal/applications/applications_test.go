@@ -21,7 +21,7 @@ func TestAnApplicationChangesFromItsRevisionAlone(t *testing.T) {
 		t.Fatalf("got %+v, %v", one, err)
 	}
 	if _, err := k.put(api.Application{Name: "shop", Made: made}); !errors.Is(err, problem.ErrApplicationChanged) {
-		t.Errorf("made anew: %v", err)
+		t.Errorf("made again: %v", err)
 	}
 	two, err := k.put(one)
 	if err != nil || two.Revision != 2 {
